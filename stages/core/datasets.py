@@ -1,0 +1,88 @@
+"""A dataset on disk: the arrays as published, and the three-way split that training reads."""
+
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.core.errors import UserError
+
+SIDE, CLASSES = 28, 10
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+
+
+DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Images (examples, 28, 28) and labels (examples,), 0 to 9, as the dataset's authors gave."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The three splits, and the statistics of the training split's pixels scaled to 0–1."""
+
+    train_images: Images
+    train_labels: Labels
+    validation_images: Images
+    validation_labels: Labels
+    test_images: Images
+    test_labels: Labels
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+Arrays = TypeVar("Arrays", Published, Prepared)
+
+
+def save(arrays: Published | Prepared, path: Path) -> None:
+    """Write the arrays into one compressed file without pickles; the same arrays, same bytes."""
+    np.savez_compressed(path, allow_pickle=False, **asdict(arrays))
+
+
+def load(kind: type[Arrays], path: Path, stage: str) -> Arrays:
+    """Read a file that `save` wrote.
+
+    Args:
+        kind: What the file holds.
+        path: The file.
+        stage: The DVC stage that makes it, for the remedy.
+
+    Raises:
+        UserError: The file is absent, damaged or holds something else.
+    """
+    arrays = read_arrays(path, remedy=f"dvc repro --force --single-item {stage}")
+    try:
+        return kind(**arrays)
+    except TypeError:
+        raise UserError(
+            f"{path} holds {', '.join(arrays) or 'nothing'} instead of the arrays of {stage}: "
+            f"make it anew with: dvc repro --force --single-item {stage}"
+        ) from None
+
+
+def read_arrays(path: Path, remedy: str) -> dict[str, NDArray[Any]]:
+    """Read every array of an .npz file.
+
+    Raises:
+        UserError: The file is absent or damaged; names it and the command that makes it anew.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: make it with: {remedy}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}): make it anew with: {remedy}") from None

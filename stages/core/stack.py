@@ -1,0 +1,124 @@
+"""A stack of ReLU networks of one shape that compute side by side.
+
+Weights are stored as (networks, inputs, outputs), so that one batched matrix product serves the
+whole stack, and no product ever mixes two networks: what happens to one cannot reach another.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class Scores(NamedTuple):
+    """Means over the examples of one data split, one value a network, float64 on the CPU."""
+
+    loss: Tensor
+    """Cross-entropy in nats."""
+    accuracy: Tensor
+    """Share of examples whose largest logit is the true class, 0 to 1."""
+    mape: Tensor
+    """Mean absolute percentage error of the true class's probability, 0 to 100."""
+
+
+def score(log_likelihood: Tensor, correct: Tensor) -> Scores:
+    """Condense what each network said of each example.
+
+    MAPE is `100·mean(|1 − p|)`, p being the probability given to the true class: the true
+    probability is 1, which makes the absolute error a percentage of it.
+
+    Args:
+        log_likelihood: (networks, examples), log of the probability given to the true class.
+        correct: (networks, examples), whether the largest logit is the true class.
+    """
+    log_likelihood = log_likelihood.double()
+    return Scores(
+        loss=-log_likelihood.mean(dim=1).cpu(),
+        accuracy=correct.double().mean(dim=1).cpu(),
+        mape=100 * -torch.expm1(log_likelihood).mean(dim=1).cpu(),
+    )
+
+
+@dataclass
+class Stack:
+    """R networks. Layer l has `weights[l]` (R, inputs, outputs) and `biases[l]` (R, 1, outputs)."""
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+
+    @classmethod
+    def initialized(cls, widths: Sequence[int], seeds: Sequence[int]) -> Self:
+        """Start network r from the weights that seed r and PyTorch's default layers give.
+
+        Args:
+            widths: Units a layer, from the inputs to the classes, such as (784, 256, 128, 10).
+            seeds: One seed a network. The global random state is left as it was.
+        """
+        networks = []
+        for seed in seeds:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                pairs = itertools.pairwise(widths)
+                networks.append([nn.Linear(inputs, outputs) for inputs, outputs in pairs])
+        layers = list(zip(*networks, strict=True))
+        return cls(
+            weights=[torch.stack([net.weight.detach().T for net in layer]) for layer in layers],
+            biases=[torch.stack([net.bias.detach()[None] for net in layer]) for layer in layers],
+        )
+
+    def to(self, target: torch.device | torch.dtype) -> Self:
+        """Return the stack on another device or in another floating-point type."""
+        return type(self)(
+            weights=[weight.to(target) for weight in self.weights],
+            biases=[bias.to(target) for bias in self.biases],
+        )
+
+    @property
+    def size(self) -> int:
+        """How many networks."""
+        return len(self.weights[0])
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units a layer, from the inputs to the classes."""
+        return (self.weights[0].shape[1], *(weight.shape[2] for weight in self.weights))
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Name the parameters `weight_l` and `bias_l`, l from 0."""
+        layers = enumerate(zip(self.weights, self.biases, strict=True))
+        return {
+            f"{kind}_{depth}": values.cpu().numpy()
+            for depth, layer in layers
+            for kind, values in zip(("weight", "bias"), layer, strict=True)
+        }
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Compute the class scores, (networks, examples, classes), of inputs (examples, pixels)."""
+        hidden = inputs.expand(self.size, -1, -1)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            hidden = torch.baddbmm(bias, hidden, weight).relu_()
+        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
+
+    def evaluate(self, inputs: Tensor, labels: Tensor, chunk: int = 500) -> Scores:
+        """Score every network on one data split.
+
+        Args:
+            inputs: (examples, pixels).
+            labels: (examples,), int64.
+            chunk: Examples in one pass, small enough for the activations to stay in cache.
+        """
+        log_likelihood = inputs.new_empty(self.size, len(inputs))
+        correct = torch.empty(self.size, len(inputs), dtype=torch.bool, device=inputs.device)
+        for start in range(0, len(inputs), chunk):
+            part = slice(start, start + chunk)
+            logits = self.logits(inputs[part])
+            truth = labels[part].expand(self.size, -1)
+            log_probability = logits.log_softmax(dim=2)
+            log_likelihood[:, part] = log_probability.gather(2, truth[..., None])[..., 0]
+            correct[:, part] = logits.argmax(dim=2) == truth
+        return score(log_likelihood, correct)

@@ -1,0 +1,142 @@
+"""Divide one dataset into training, validation and test, and measure its pixels."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from sklearn.model_selection import train_test_split
+
+from stages.core import params
+from stages.core.datasets import CLASSES, SIDE, Images, Labels, Prepared, Published, load, save
+from stages.core.errors import UserError, run
+from stages.core.files import whole_file
+
+
+class PreprocessParams(BaseModel):
+    """The part of params.yaml that preprocessing reads."""
+
+    split: params.Split
+
+
+def prepare(published: Published, split: params.Split) -> Prepared:
+    """Check a dataset, hold out the validation examples, each class in proportion, and measure.
+
+    Raises:
+        UserError: Images or labels have the wrong shape, type or values, or the fraction is too
+            small or too large for every class to stand on both sides.
+    """
+    check(published.train_images, published.train_labels, "training")
+    check(published.test_images, published.test_labels, "test")
+    train, validation = held_out(published.train_labels, split)
+    images = published.train_images[train]
+    pixels = np.bincount(images.reshape(-1), minlength=256)
+    mean, deviation = statistics(pixels)
+    return Prepared(
+        train_images=images,
+        train_labels=published.train_labels[train],
+        validation_images=published.train_images[validation],
+        validation_labels=published.train_labels[validation],
+        test_images=published.test_images,
+        test_labels=published.test_labels,
+        mean=np.array(mean),
+        deviation=np.array(deviation),
+    )
+
+
+def check(images: Images, labels: Labels, name: str) -> None:
+    """Refuse arrays that are not 28×28 grey images with a class from 0 to 9 each.
+
+    Raises:
+        UserError: Says which array and what it holds instead.
+    """
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE) or not len(images):
+        raise UserError(
+            f"{name} images are {images.dtype} {images.shape} instead of uint8 "
+            f"(examples, {SIDE}, {SIDE}): download the dataset anew"
+        )
+    if labels.shape != images.shape[:1]:
+        raise UserError(
+            f"{len(images)} {name} images but labels {labels.shape}: download the dataset anew"
+        )
+    classes = np.unique(labels)
+    if not np.array_equal(classes, np.arange(CLASSES)):
+        raise UserError(
+            f"{name} labels are {classes.tolist()} instead of 0 to 9: download the dataset anew"
+        )
+
+
+def held_out(labels: Labels, split: params.Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the training and the validation examples, both in the archive's order.
+
+    Raises:
+        UserError: Some class would be missing on one side.
+    """
+    everything = np.arange(len(labels))
+    if split.validation_fraction == 0:
+        return everything, everything[:0]
+    try:
+        train, validation = train_test_split(
+            everything,
+            test_size=split.validation_fraction,
+            random_state=split.seed,
+            stratify=labels,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"params.yaml: split.validation_fraction = {split.validation_fraction} does not "
+            f"divide {len(labels)} examples ({error}); give a share nearer to 0.1"
+        ) from None
+    return np.sort(train), np.sort(validation)
+
+
+def statistics(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Compute mean and standard deviation of pixels, scaled to 0–1, from their histogram.
+
+    Args:
+        counts: (256,), how many pixels have each value. Whole numbers, so nothing is rounded
+            before the end, whatever the order of the examples.
+    """
+    values = np.arange(256)
+    total = counts.sum()
+    mean = (counts * values).sum() / total
+    variance = (counts * values**2).sum() / total - mean**2
+    return float(mean / 255), float(np.sqrt(variance) / 255)
+
+
+def describe(prepared: Prepared) -> str:
+    """Lay out the size of each split, the examples of each class and the statistics."""
+    lines = []
+    for name in ("train", "validation", "test"):
+        labels = getattr(prepared, f"{name}_labels")
+        counts = np.bincount(labels, minlength=CLASSES)
+        classes = " ".join(f"{count:5d}" for count in counts)
+        lines.append(f"{name:10s} {len(labels):6d} examples; of class 0 to 9: {classes}")
+    lines.append(
+        f"pixels     mean {prepared.mean:.4f}, standard deviation {prepared.deviation:.4f}"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the arrays as published, write the prepared ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("published", type=Path)
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    declared = params.load(PreprocessParams, arguments.params)
+    stage = f"download@{arguments.published.stem}"
+    try:
+        prepared = prepare(load(Published, arguments.published, stage), declared.split)
+    except UserError as error:
+        raise UserError(f"{arguments.published}: {error}") from None
+    with whole_file(arguments.prepared) as draft:
+        save(prepared, draft)
+    print(describe(prepared), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)
