@@ -132,8 +132,7 @@ def grid_table(seeds: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place, group in seeds.groupby(WHICH_RUN, sort=False):
         row: dict[str, Any] = dict(zip(WHICH_RUN, place, strict=True))
-        diverged = int(group["diverged"].sum())
-        row |= {"seeds_trained": len(group) - diverged, "seeds_diverged": diverged}
+        row |= {"seeds": len(group), "seeds_diverged": int(group["diverged"].sum())}
         row["seeds_at_threshold"] = int(group["steps_to_threshold"].notna().sum())
         for column in [*MEASURED, "steps_to_threshold"]:
             row |= {f"{column}_{name}": value for name, value in interval(group[column]).items()}
@@ -156,8 +155,7 @@ def summary(grid: pd.DataFrame) -> dict[str, dict[str, float]]:
             "validation_accuracy": candidate["validation_accuracy_mean"],
             "test_accuracy": candidate["test_accuracy_mean"],
             "test_loss": candidate["test_loss_mean"],
-            "diverged_share": candidate["seeds_diverged"]
-            / (candidate["seeds_trained"] + candidate["seeds_diverged"]),
+            "diverged_share": candidate["seeds_diverged"] / candidate["seeds"],
         }
         if rates["validation_accuracy_mean"].notna().any():
             best = rates.iloc[int(rates["validation_accuracy_mean"].argmax())]

@@ -273,7 +273,9 @@ def main() -> None:
     widths = (splits.train.inputs.shape[1], *declared.network.hidden, CLASSES)
     stack = Stack.initialized(widths, seeds).to(device)
     rates = torch.full((len(seeds),), rate, dtype=torch.float64)
-    title = f"{arguments.prepared.stem} {arguments.run.name} at {rate:g}"
+    title = f"{arguments.prepared.stem} at {rate:g}"
+    if arguments.lr is None:
+        title += " (candidate)"
     epochs = []
     progress = tqdm(total=recipe.epochs, desc=title, unit="epoch", disable=None)
     with progress, torch.inference_mode():

@@ -209,6 +209,17 @@ class Params(_Section):
     compute: Compute
     aggregate: Aggregate
 
+    @model_validator(mode="after")
+    def _every_dataset_has_a_threshold(self) -> Self:
+        for dataset in self.datasets:
+            if dataset not in self.aggregate.threshold_accuracy:
+                raise PydanticCustomError(
+                    "threshold",
+                    "aggregate.threshold_accuracy has no entry for {dataset}, one of the datasets",
+                    {"dataset": dataset},
+                )
+        return self
+
 
 def load(declared: type[Declared], path: Path) -> Declared:
     """Check the whole file, then hand over the sections a stage declares and no others.
@@ -241,12 +252,14 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     place = [part for part in problem["loc"] if part not in ("int", "float")]
     key = ".".join(str(part) for part in place)
-    allowed = _description(place)
     if problem["type"] == "extra_forbidden":
         known = ", ".join(_fields(place[:-1]))
         return f"unknown key {key}: the keys known here are {known}"
+    allowed = _description(place)
     if problem["type"] == "missing":
         return f"{key} is missing: give {allowed}"
+    if not key:
+        return problem["msg"]
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key} = {_shown(problem['input'])}: {message}" + (f"; give {allowed}" * bool(allowed))
 

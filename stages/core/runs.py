@@ -15,6 +15,18 @@ from stages.core.files import json_text
 
 CANDIDATE = "candidate"
 
+SCORES = ("loss", "accuracy", "mape")
+HISTORY = (
+    "seed",
+    "epoch",
+    "step",
+    "learning_rate",
+    *(f"{split}_{score}" for split in ("train", "validation", "test") for score in SCORES),
+    "gradient_norm_mean",
+    "gradient_norm_max",
+)
+VALIDATION = ("seed", "step", "loss", "accuracy")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -23,9 +35,9 @@ class Run:
     facts: dict[str, Any]
     """Small JSON: the rate, the seeds, and for each seed whether and where it diverged."""
     history: pd.DataFrame
-    """A row a seed and epoch; columns as in `stages.train.HISTORY`."""
+    """A row a seed and epoch, with the columns `HISTORY`."""
     validation: pd.DataFrame
-    """A row a seed and evaluation of the validation split: seed, step, loss, accuracy."""
+    """A row a seed and evaluation of the validation split, with the columns `VALIDATION`."""
     weights: dict[str, NDArray[np.float32]]
     """The final `weight_l` (networks, inputs, outputs) and `bias_l` (networks, 1, outputs)."""
 
@@ -51,10 +63,17 @@ def load(folder: Path) -> Run:
     remedy = f"dvc repro --force --single-item {stage}"
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
-        validation = pd.read_csv(folder / "validation.csv", float_precision="round_trip")
+        history = _read_table(folder / "history.csv", HISTORY)
+        validation = _read_table(folder / "validation.csv", VALIDATION)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} does not exist: make it with: {remedy}") from None
     except ValueError as error:
         raise UserError(f"{folder} is damaged ({error}): make it anew with: {remedy}") from None
     return Run(facts, history, validation, read_arrays(folder / "weights.npz", remedy))
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_csv(path)
+    if tuple(table.columns) != columns:
+        raise ValueError(f"{path.name} has the columns {', '.join(table.columns)}")
+    return table

@@ -28,7 +28,7 @@ def factors(schedule: Schedule, epochs: int, steps: int) -> Tensor:
         case "constant":
             return torch.ones_like(step)
         case "notebook":
-            return torch.where(epoch < NOTEBOOK_HOLD_EPOCHS, 1.0, NOTEBOOK_FACTOR)
+            return torch.ones_like(step).where(epoch < NOTEBOOK_HOLD_EPOCHS, NOTEBOOK_FACTOR)
         case "step":
             return schedule.decay ** (epoch // schedule.decay_epochs)
         case "cosine":

@@ -36,11 +36,11 @@ def score(log_likelihood: Tensor, correct: Tensor) -> Scores:
         log_likelihood: (networks, examples), log of the probability given to the true class.
         correct: (networks, examples), whether the largest logit is the true class.
     """
-    log_likelihood = log_likelihood.double()
+    log_likelihood = log_likelihood.cpu().double()
     return Scores(
-        loss=-log_likelihood.mean(dim=1).cpu(),
-        accuracy=correct.double().mean(dim=1).cpu(),
-        mape=100 * -torch.expm1(log_likelihood).mean(dim=1).cpu(),
+        loss=-log_likelihood.mean(dim=1),
+        accuracy=correct.cpu().double().mean(dim=1),
+        mape=100 * -torch.expm1(log_likelihood).mean(dim=1),
     )
 
 

@@ -1,0 +1,24 @@
+# Each target makes the environment in .venv first, when it is missing or requirements.txt is newer.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: repro demo test
+
+repro: .venv/ready
+	dvc repro
+
+demo: .venv/ready
+	python -m stages.demo .demo
+
+test: .venv/ready
+	ruff check
+	ruff format --check
+	mypy
+	pytest
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11')"
+	@echo "Making the environment in .venv: a few minutes the first time"
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@

@@ -1,0 +1,174 @@
+"""How figures look: themes, the colour of each rate, axes that need more than a default."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
+
+WIDTH = 8.8
+"""Inches: 100 of a README's pixels each."""
+PIXELS_PER_INCH = 200
+"""Twice a README's, for dense screens."""
+
+DATASET_TITLES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "digits": "Digits",
+}
+ACCURACY_TICKS = (
+    *(0.1, 0.9, 0.5, 0.98, 0.95, 0.8, 0.99, 0.7, 0.995, 0.3, 0.85, 0.97, 0.88, 0.96, 0.92, 0.998),
+    *(0.86, 0.94, 0.93, 0.985, 0.975, 0.87, 0.89, 0.91, 0.992, 0.999),
+)
+"""The first ones matter most; a tick too close to an earlier one is left out."""
+CLOSEST_TICKS = 0.08
+"""Share of the axis."""
+LONG_AXIS = 300
+"""Ratio of its ends from which a logarithmic axis has ticks at powers of ten alone."""
+FEWEST_TICKS = 3
+"""With fewer, the axis is so short that even steps serve it better."""
+SMALLEST_ERROR = 1e-4
+"""Where the accuracy axis ends: a perfect network would otherwise be infinitely far up."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours on one of GitHub's two backgrounds."""
+
+    name: str
+    background: str
+    text: str
+    muted: str
+    """Axes, captions, whatever is not data."""
+    grid: str
+    candidate: str
+    ramp: tuple[float, float]
+    """The part of the plasma colour map, 0 to 1, that stands out from the background."""
+
+
+LIGHT = Theme("light", "#ffffff", "#1f2328", "#59636e", "#e4e8ec", "#00856f", (0.0, 0.76))
+DARK = Theme("dark", "#0d1117", "#f0f6fc", "#9198a1", "#262c36", "#3ddbc4", (0.38, 0.96))
+THEMES = (LIGHT, DARK)
+
+
+@contextmanager
+def themed(theme: Theme) -> Iterator[None]:
+    """Draw and save in a theme, whatever the user's own matplotlibrc says."""
+    settings = {
+        "figure.facecolor": theme.background,
+        "figure.constrained_layout.use": True,
+        "axes.facecolor": theme.background,
+        "axes.edgecolor": theme.muted,
+        "axes.labelcolor": theme.text,
+        "axes.titlecolor": theme.text,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 10,
+        "axes.labelsize": 9,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.8,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "text.color": theme.text,
+        "legend.fontsize": 8.5,
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+    }
+    with style.context(["default", settings]):
+        yield
+
+
+def colours(rates: Iterable[float], theme: Theme) -> dict[float, str]:
+    """Colour the grid from its smallest rate to its largest, cold to hot.
+
+    Its place in the sorted grid decides a rate's colour, so all figures and datasets agree. The
+    colours also differ in lightness, for those who confuse hues.
+    """
+    ordered = sorted(set(rates))
+    ends = np.linspace(*theme.ramp, num=len(ordered))
+    return {
+        rate: to_hex(mpl.colormaps["plasma"](place))
+        for rate, place in zip(ordered, ends, strict=True)
+    }
+
+
+def accuracy_axis(axes: Axes) -> None:
+    """Space accuracies, 0 to 1, by the logarithm of the error.
+
+    One unbroken axis then holds both a failure at 0.1 and the difference of 0.98 from 0.97.
+    """
+
+    def above(accuracy: ArrayLike) -> NDArray[np.float64]:
+        error = 1 - np.asarray(accuracy, dtype=np.float64)
+        return np.negative(np.log10(np.maximum(error, SMALLEST_ERROR)))
+
+    def accuracy(height: ArrayLike) -> NDArray[np.float64]:
+        error: NDArray[np.float64] = np.power(10.0, np.negative(height))
+        return 1 - error
+
+    axes.set_yscale("function", functions=(above, accuracy))
+    low, high = above(axes.get_ylim())
+    heights: dict[float, float] = {}
+    for tick, height in zip(ACCURACY_TICKS, above(ACCURACY_TICKS), strict=True):
+        apart = all(abs(height - other) > CLOSEST_TICKS * (high - low) for other in heights)
+        if low <= height <= high and apart:
+            heights[height] = tick
+    few = len(heights) < FEWEST_TICKS
+    axes.yaxis.set_major_locator(MaxNLocator(4) if few else FixedLocator(list(heights.values())))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g} %")
+
+
+def log_axis(axes: Axes, ceiling: float) -> None:
+    """Make the y axis logarithmic, with plain numbers at as many ticks as its range bears.
+
+    Args:
+        axes: With the data drawn.
+        ceiling: Where the axis ends at the latest, above 0; data beyond run off the top.
+    """
+    axes.set_yscale("log")
+    axes.set_ylim(top=min(axes.get_ylim()[1], ceiling))
+    low, high = axes.get_ylim()
+    short = high < LONG_AXIS * low
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def title(dataset: str) -> str:
+    """Write a dataset's name as its authors do."""
+    return DATASET_TITLES.get(dataset, dataset)
+
+
+def width(axes: Axes) -> float:
+    """Estimate how many inches wide axes will be."""
+    return axes.get_position().width * WIDTH
+
+
+def headed(figure: Figure, text: str) -> None:
+    """Put a title above everything."""
+    figure.suptitle(text, x=0.012, ha="left", fontsize=12, fontweight="bold")
+
+
+def captioned(figure: Figure, text: str, theme: Theme) -> None:
+    """Say below everything what the marks mean."""
+    figure.supxlabel(text, x=0.012, ha="left", fontsize=8, color=theme.muted, linespacing=1.4)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG: the same figure, the same bytes."""
+    figure.savefig(path, dpi=PIXELS_PER_INCH, metadata={"Software": None})

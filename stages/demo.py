@@ -1,0 +1,78 @@
+"""Run the whole pipeline on scikit-learn's digits, in a folder of its own; no network needed."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from stages.core.errors import UserError, run
+
+SHOWN = {
+    "role": "role",
+    "learning_rate": "rate",
+    "seeds": "seeds",
+    "seeds_diverged": "diverged",
+    "test_accuracy_mean": "test accuracy",
+    "test_accuracy_std": "± (sd)",
+    "test_loss_mean": "test loss",
+    "steps_to_threshold_mean": "steps to threshold",
+}
+
+
+def copy_project(project: Path, target: Path) -> None:
+    """Copy the project's own files, edited or not, without its results and what git ignores.
+
+    Args:
+        project: A git checkout.
+        target: A folder that does not exist yet.
+    """
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=project,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in listing.stdout.split("\0"):
+        is_result = name == "dvc.lock" or name.startswith("metrics/")
+        if name and not is_result and (project / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project / name, target / name)
+
+
+def change_params(project: Path, **changes: object) -> None:
+    """Set top-level keys of a project's params.yaml."""
+    path = project / "params.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(content | changes, sort_keys=False), encoding="utf-8")
+
+
+def results(grid: pd.DataFrame) -> str:
+    """Lay out the main columns of metrics/grid.csv for a terminal."""
+    table = grid[list(SHOWN)].rename(columns=SHOWN)
+    return table.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}")
+
+
+def main() -> None:
+    """Copy the project, run it on the digits, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    shutil.rmtree(folder, ignore_errors=True)
+    copy_project(Path.cwd(), folder)
+    change_params(folder, datasets=["digits"])
+    for command in (["config", "core.no_scm", "true"], ["repro"]):
+        status = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder, check=False)
+        if status.returncode:
+            raise UserError(f"dvc {' '.join(command)} failed in {folder}; its message is above")
+    grid = pd.read_csv(folder / "metrics/grid.csv")
+    print(f"\nscikit-learn's digits, 1,797 images:\n\n{results(grid)}")
+    print(f"\nTables in {folder / 'metrics'}, figures in {folder / 'metrics/figures'}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,36 @@
+"""The committed results belong to the committed code and parameters."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+
+def test_no_stage_differs_from_the_one_that_made_the_results() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Running stage" not in ended.stdout
+    assert "up to date" in ended.stdout
+
+
+def test_tables_agree_with_one_another() -> None:
+    grid = pd.read_csv(PROJECT / "metrics" / "grid.csv")
+    seeds = pd.read_csv(PROJECT / "metrics" / "seeds.csv")
+    means = seeds.groupby(["dataset", "role", "learning_rate"], sort=False)["test_accuracy"].mean()
+    assert grid["test_accuracy_mean"].tolist() == pytest.approx(means.tolist(), rel=1e-5)
+    summary = json.loads((PROJECT / "metrics" / "summary.json").read_text(encoding="utf-8"))
+    candidates = grid[grid["role"] == "candidate"].set_index("dataset")["test_accuracy_mean"]
+    assert {name: chosen["test_accuracy"] for name, chosen in summary.items()} == pytest.approx(
+        candidates.to_dict(), rel=1e-5
+    )
