@@ -1,11 +1,13 @@
 # Each target makes the environment in .venv first, when it is missing or requirements.txt is newer.
 PYTHON ?= python3
+# Stages that run side by side, a thread each.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: repro demo test
 
 repro: .venv/ready
-	dvc repro
+	python -m stages.jobs $(JOBS)
 
 demo: .venv/ready
 	python -m stages.demo .demo

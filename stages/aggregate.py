@@ -11,8 +11,9 @@ import pandas as pd
 from pydantic import BaseModel
 from scipy import stats
 
-from stages.core import params, runs
+from stages.core import diagnostics, params, runs
 from stages.core.datasets import DatasetName
+from stages.core.diagnostics import Diagnostics
 from stages.core.errors import UserError, run
 from stages.core.files import json_text, whole_file
 
@@ -27,9 +28,14 @@ MEASURED = {
     "test_mape": "test_mape",
     "test_loss": "test_loss",
     "train_loss": "train_loss",
+    "train_accuracy": "train_accuracy",
     "gradient_norm": "gradient_norm_mean",
+    "relative_update": "relative_update_mean",
+    "noise_scale": "noise_scale",
 }
 """Column of the seeds' table → column of the history, of which it is the last epoch."""
+LAYERED = ["never_firing_share", "feature_sparsity", "effective_rank"]
+OUTCOMES = ["trained", "collapsed", "exploded"]
 
 
 class AggregateParams(BaseModel):
@@ -49,7 +55,8 @@ class Named:
     role: str
     """grid or candidate."""
     learning_rate: float
-    run: runs.Run
+    run: runs.Tables
+    diagnostics: Diagnostics
 
     def label(self, table: pd.DataFrame) -> pd.DataFrame:
         """Put the place in the study before a table's own columns."""
@@ -57,8 +64,12 @@ class Named:
         return pd.DataFrame({**place, **table.drop(columns="learning_rate", errors="ignore")})
 
 
-def gather(declared: AggregateParams, folder: Path) -> Iterator[Named]:
+def gather(declared: AggregateParams, data: Path) -> Iterator[Named]:
     """Read the runs that the parameters name, and no others that may lie about.
+
+    Args:
+        declared: Which datasets and rates.
+        data: Holds runs/<dataset>/<rate>/ and diagnostics/<dataset>/<rate>/.
 
     Raises:
         UserError: A run is absent or damaged, or was trained at another rate.
@@ -67,13 +78,15 @@ def gather(declared: AggregateParams, folder: Path) -> Iterator[Named]:
         named = [(str(rate), "grid", rate) for rate in declared.learning_rates]
         named.append((runs.CANDIDATE, "candidate", declared.lr))
         for name, role, rate in named:
-            found = runs.load(folder / dataset / name)
+            folder = data / "runs" / dataset / name
+            found = runs.load_tables(folder)
             if found.facts["learning_rate"] != float(rate):
                 raise UserError(
-                    f"{folder / dataset / name} was trained at {found.facts['learning_rate']:g} "
+                    f"{folder} was trained at {found.facts['learning_rate']:g} "
                     f"instead of {rate:g}: make it anew with: dvc repro"
                 )
-            yield Named(dataset, role, float(rate), found)
+            measured = diagnostics.load(data / "diagnostics" / dataset / name)
+            yield Named(dataset, role, float(rate), found, measured)
 
 
 def history_table(study: Sequence[Named]) -> pd.DataFrame:
@@ -83,7 +96,24 @@ def history_table(study: Sequence[Named]) -> pd.DataFrame:
         table = named.label(named.run.history)
         table.insert(6, "learning_rate_now", named.run.history["learning_rate"])
         tables.append(table)
-    return pd.concat(tables, ignore_index=True).replace([np.inf, -np.inf], np.nan)
+    return _finite(pd.concat(tables, ignore_index=True))
+
+
+def diagnostics_table(study: Sequence[Named]) -> pd.DataFrame:
+    """Lay all diagnostics end to end: a row a dataset, rate, seed and epoch, from epoch 0."""
+    tables = []
+    for named in study:
+        wide = named.diagnostics.features.pivot(
+            index=["seed", "epoch"], columns="layer", values=["positive_share", *LAYERED]
+        )
+        wide.columns = pd.Index(["_".join(map(str, name)) for name in wide.columns])
+        sharpness = named.diagnostics.sharpness.set_index(["seed", "epoch"])
+        tables.append(named.label(sharpness.join(wide).reset_index()))
+    return _finite(pd.concat(tables, ignore_index=True))
+
+
+def _finite(table: pd.DataFrame) -> pd.DataFrame:
+    return table.replace([np.inf, -np.inf], np.nan)
 
 
 def seeds_table(study: Sequence[Named], declared: AggregateParams) -> pd.DataFrame:
@@ -91,23 +121,48 @@ def seeds_table(study: Sequence[Named], declared: AggregateParams) -> pd.DataFra
 
     A network diverged when the loss of a step was not finite; its accuracy then is that of
     predicting one class, and its losses are missing. Steps to the threshold are those before the
-    first evaluation of the validation split that reached it, missing where none did.
+    first evaluation of the validation split that reached it, missing where none did. Sharpness and
+    the columns of the hidden layers are those of the last epoch, missing where it diverged.
     """
     tables = []
+    measured = diagnostics_table(study)
     for named in study:
         fates = pd.DataFrame(named.run.facts["networks"]).set_index("seed")
-        fates = fates.reindex(columns=["diverged", "epoch", "step"])
-        fates.columns = pd.Index(["diverged", "diverged_epoch", "diverged_step"])
-        fates[["diverged_epoch", "diverged_step"]] = fates.iloc[:, 1:].astype("Int64")
+        fates = fates.reindex(columns=["diverged", "epoch", "step", "last_gradient_norms"])
+        fates = fates.rename(columns={"epoch": "diverged_epoch", "step": "diverged_step"})
+        whole = ["diverged_epoch", "diverged_step"]
+        fates[whole] = fates[whole].astype("Int64")
+        fates["last_gradient_norms"] = fates["last_gradient_norms"].map(
+            lambda norms: " ".join(f"{norm:.4g}" for norm in norms), na_action="ignore"
+        )
         final = named.run.history.drop_duplicates("seed", keep="last").set_index("seed")
         for column, source in MEASURED.items():
-            fates[column] = final[source].replace([np.inf, -np.inf], np.nan)
+            fates[column] = _finite(final)[source]
+        fates.insert(0, "outcome", outcomes(fates, declared.aggregate.trained_accuracy))
+        fates.insert(1, "chance_accuracy", named.run.facts["chance_accuracy"])
         threshold = declared.aggregate.threshold_accuracy[named.dataset]
         evaluations = named.run.validation
         reached = evaluations[evaluations["accuracy"] >= threshold]
         fates["steps_to_threshold"] = reached.groupby("seed")["step"].min()
         tables.append(named.label(fates.reset_index()))
-    return pd.concat(tables, ignore_index=True)
+    seeds = pd.concat(tables, ignore_index=True)
+    last = measured[measured["epoch"] == measured["epoch"].max()]
+    last = last.drop(columns=["epoch", "residual"])
+    return seeds.merge(last, on=[*WHICH_RUN, "seed"], how="left")
+
+
+def outcomes(seeds: pd.DataFrame, trained_accuracy: float) -> pd.Series:
+    """Say how each network ended, by rule.
+
+    exploded: the loss of some step was not finite. collapsed: always finite, yet in the last epoch
+    its training accuracy is below `trained_accuracy`. trained: the rest.
+    """
+    names = np.select(
+        [seeds["diverged"].astype(bool), seeds["train_accuracy"] < trained_accuracy],
+        ["exploded", "collapsed"],
+        default="trained",
+    )
+    return pd.Series(names, index=seeds.index)
 
 
 def interval(values: pd.Series) -> dict[str, float]:
@@ -126,18 +181,52 @@ def interval(values: pd.Series) -> dict[str, float]:
 def grid_table(seeds: pd.DataFrame) -> pd.DataFrame:
     """Sum up each dataset and rate in a row, over its seeds.
 
-    Accuracies count every seed, losses and norms the seeds that did not diverge, steps to the
-    threshold those that reached it.
+    Accuracies count every seed (`trained_test_accuracy` those that trained); losses, norms and
+    diagnostics the seeds that did not diverge; steps to the threshold those that reached it.
     """
     rows = []
+    layered = [name for name in seeds if str(name).startswith(tuple(LAYERED))]
+    averaged = [*MEASURED, "steps_to_threshold", "sharpness", *layered]
     for place, group in seeds.groupby(WHICH_RUN, sort=False):
         row: dict[str, Any] = dict(zip(WHICH_RUN, place, strict=True))
         row |= {"seeds": len(group), "seeds_diverged": int(group["diverged"].sum())}
+        row |= {f"{outcome}_share": (group["outcome"] == outcome).mean() for outcome in OUTCOMES}
         row["seeds_at_threshold"] = int(group["steps_to_threshold"].notna().sum())
-        for column in [*MEASURED, "steps_to_threshold"]:
-            row |= {f"{column}_{name}": value for name, value in interval(group[column]).items()}
+        trained = group.loc[group["outcome"] == "trained", "test_accuracy"]
+        quantities = {"trained_test_accuracy": trained, **{name: group[name] for name in averaged}}
+        for column, values in quantities.items():
+            row |= {f"{column}_{name}": value for name, value in interval(values).items()}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def readable(grid: pd.DataFrame) -> str:
+    """Lay out the main columns in Markdown: means, and how far their 95 % intervals reach."""
+
+    def shown(row: pd.Series, column: str, digits: int, unit: float = 1) -> str:
+        mean, reach = row[f"{column}_mean"], row[f"{column}_high"] - row[f"{column}_mean"]
+        if np.isnan(mean):
+            return "–"
+        return f"{mean * unit:.{digits}f}" + f" ± {reach * unit:.{digits}f}" * (not np.isnan(reach))
+
+    rows = []
+    by_rate = grid.groupby("dataset", sort=False, group_keys=False)
+    for _, row in pd.concat(
+        [group.sort_values("learning_rate") for _, group in by_rate]
+    ).iterrows():
+        fates = {name: round(row[f"{name}_share"] * row["seeds"]) for name in OUTCOMES}
+        rows.append(
+            {
+                "dataset": row["dataset"],
+                "rate": f"{row['learning_rate']:g}" + " (candidate)" * (row["role"] != "grid"),
+                "seeds: trained, collapsed, exploded": ", ".join(map(str, fates.values())),
+                "test accuracy, trained seeds (%)": shown(row, "trained_test_accuracy", 2, 100),
+                "training loss (nats)": shown(row, "train_loss", 4),
+                "steps to threshold": shown(row, "steps_to_threshold", 0),
+                "feature sparsity, layer 2": shown(row, "feature_sparsity_2", 3),
+            }
+        )
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def summary(grid: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -174,18 +263,25 @@ def summary(grid: pd.DataFrame) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Read the runs, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path)
+    parser.add_argument("data", type=Path)
     parser.add_argument("metrics", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     declared = params.load(AggregateParams, arguments.params)
-    study = list(gather(declared, arguments.runs))
+    study = list(gather(declared, arguments.data))
     seeds = seeds_table(study, declared)
     grid = grid_table(seeds)
-    tables = {"history": history_table(study), "seeds": seeds, "grid": grid}
+    tables = {
+        "history": history_table(study),
+        "diagnostics": diagnostics_table(study),
+        "seeds": seeds,
+        "grid": grid,
+    }
     for name, table in tables.items():
         with whole_file(arguments.metrics / f"{name}.csv") as draft:
             table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+    with whole_file(arguments.metrics / "grid.md") as draft:
+        draft.write_text(readable(grid), encoding="utf-8")
     with whole_file(arguments.metrics / "summary.json") as draft:
         draft.write_text(json_text(summary(grid)), encoding="utf-8")
 

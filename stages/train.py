@@ -2,28 +2,25 @@
 
 import argparse
 import math
-import os
-import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 from tqdm import tqdm
 
-from stages.core import params, runs
-from stages.core.datasets import CLASSES, Images, Labels, Prepared, load
-from stages.core.errors import UserError, run
+from stages.core import params, records, runs
+from stages.core.compute import device_named, make_deterministic
+from stages.core.datasets import CLASSES, Prepared, load
+from stages.core.errors import run
+from stages.core.examples import Splits
 from stages.core.files import whole_directory
 from stages.core.schedule import factors
 from stages.core.sgd import Pass, StochasticGradientDescent
-from stages.core.stack import Scores, Stack, score
+from stages.core.stack import Stack, score
 
 
 class TrainParams(BaseModel):
@@ -43,58 +40,6 @@ class CandidateParams(TrainParams):
     lr: params.Rate
 
 
-@dataclass(frozen=True)
-class Examples:
-    """One split, ready to train on."""
-
-    inputs: Tensor
-    """(examples, 784), normalized."""
-    labels: Tensor
-    """(examples,), int64."""
-
-    @classmethod
-    def normalized(
-        cls, images: Images, labels: Labels, mean: float, deviation: float, device: torch.device
-    ) -> "Examples":
-        """Scale pixels to 0–1, then centre and divide them."""
-        pixels = torch.from_numpy(images).to(device).flatten(start_dim=1).float()
-        return cls(
-            inputs=pixels.div_(255).sub_(mean).div_(deviation),
-            labels=torch.from_numpy(labels).to(device).long(),
-        )
-
-    def scores_of(self, stack: Stack) -> Scores:
-        """Score every network of a stack."""
-        return stack.evaluate(self.inputs, self.labels)
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The three splits; nothing is ever chosen by the last."""
-
-    train: Examples
-    validation: Examples
-    test: Examples
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training split left behind, a value or a column a network."""
-
-    train: Scores
-    """Over the epoch's steps, each example scored just before the step it takes part in."""
-    validation: Scores
-    test: Scores
-    learning_rates: Tensor
-    """(networks,), in force at the last step."""
-    step_losses: Tensor
-    """(steps, networks): mean loss of each batch."""
-    gradient_norms: Tensor
-    """(steps, networks): global norm of the gradient, before any clipping."""
-    early: list[tuple[int, Scores]]
-    """Validation scores after so many steps of this epoch."""
-
-
 def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
     """Shuffle the examples anew for every epoch, each network by its own seed alone.
 
@@ -106,7 +51,9 @@ def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
         yield torch.stack([torch.randperm(examples, generator=each) for each in generators])
 
 
-def train(stack: Stack, splits: Splits, rates: Tensor, declared: TrainParams) -> Iterator[Epoch]:
+def train(
+    stack: Stack, splits: Splits, rates: Tensor, declared: TrainParams
+) -> Iterator[records.Epoch]:
     """Train a stack in place.
 
     Args:
@@ -134,119 +81,69 @@ def train(stack: Stack, splits: Splits, rates: Tensor, declared: TrainParams) ->
             descent.step(this, step)
             if epoch < early.epochs and (step + 1) % early.every_steps == 0:
                 early_scores.append((step + 1, splits.validation.scores_of(stack)))
-        yield Epoch(
+        by_step = records.Steps.of(this)
+        yield records.Epoch(
             train=score(this.log_likelihood, this.correct),
             validation=splits.validation.scores_of(stack),
             test=splits.test.scores_of(stack),
             learning_rates=rates_now[-1],
-            step_losses=this.step_losses().cpu(),
-            gradient_norms=this.gradient_norms().cpu(),
+            steps=by_step,
+            noise_scale=by_step.noise_scale(recipe.batch_size),
             early=early_scores,
+            parameters=stack.arrays(),
         )
 
 
-def history(epochs: Sequence[Epoch], seeds: Sequence[int]) -> pd.DataFrame:
-    """Lay out a row a seed and epoch; the epochs are numbered from 1."""
-    tables = []
-    for number, epoch in enumerate(epochs, start=1):
-        columns: dict[str, Any] = {
-            "seed": list(seeds),
-            "epoch": number,
-            "step": number * len(epoch.step_losses),
-            "learning_rate": epoch.learning_rates.numpy(),
-        }
-        for split in ("train", "validation", "test"):
-            for name, values in getattr(epoch, split)._asdict().items():
-                columns[f"{split}_{name}"] = values.numpy()
-        columns["gradient_norm_mean"] = epoch.gradient_norms.double().mean(dim=0).numpy()
-        columns["gradient_norm_max"] = epoch.gradient_norms.double().amax(dim=0).numpy()
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables).sort_values(["seed", "epoch"], kind="stable", ignore_index=True)
-
-
-def validation_history(epochs: Sequence[Epoch], seeds: Sequence[int]) -> pd.DataFrame:
-    """Lay out a row a seed and evaluation of the validation split, by steps taken so far."""
-    tables = []
-    before = 0
-    for epoch in epochs:
-        steps = len(epoch.step_losses)
-        for step, scores in [*epoch.early, (steps, epoch.validation)]:
-            columns = {
-                "seed": list(seeds),
-                "step": before + step,
-                "loss": scores.loss.numpy(),
-                "accuracy": scores.accuracy.numpy(),
-            }
-            tables.append(pd.DataFrame(columns))
-        before += steps
-    table = pd.concat(tables).drop_duplicates(["seed", "step"], ignore_index=True)
-    return table.sort_values(["seed", "step"], kind="stable", ignore_index=True)
-
-
-def divergences(epochs: Sequence[Epoch], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Find the first step, both numbered from 1, at which each network's loss is not finite."""
-    finite = torch.cat([epoch.step_losses for epoch in epochs]).isfinite()
-    steps = len(epochs[0].step_losses)
-    found = []
-    for seed, losses_finite in zip(seeds, finite.T, strict=True):
-        entry: dict[str, Any] = {"seed": seed, "diverged": not bool(losses_finite.all())}
-        if entry["diverged"]:
-            first = int((~losses_finite).int().argmax())
-            entry |= {"epoch": first // steps + 1, "step": first + 1}
-        found.append(entry)
-    return found
-
-
-def device_named(name: str) -> torch.device:
-    """Choose the device that params.yaml names.
-
-    Raises:
-        UserError: This machine has no such device.
-    """
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+def train_run(
+    splits: Splits, dataset: str, rate: float, title: str, declared: TrainParams
+) -> runs.Run:
+    """Train a network for every seed at one rate, showing progress, and gather the run."""
+    seeds, recipe = declared.seeds, declared.training
+    widths = (splits.train.inputs.shape[1], *declared.network.hidden, CLASSES)
+    stack = Stack.initialized(widths, seeds)
+    parameters = [stack.arrays()]
+    stack = stack.to(splits.train.inputs.device)
+    rates = torch.full((len(seeds),), rate, dtype=torch.float64)
+    epochs = []
+    progress = tqdm(total=recipe.epochs, desc=title, unit="epoch", disable=None)
+    with progress, torch.inference_mode():
+        for epoch in train(stack, splits, rates, declared):
+            epochs.append(epoch)
+            parameters.append(epoch.parameters)
+            progress.update()
+            if progress.disable:
+                print(f"{title}: {report(epoch, len(epochs), recipe.epochs)}", file=sys.stderr)
+    by_step = records.step_arrays(epochs)
+    steps = len(epochs[0].steps.loss)
+    facts = {
+        "dataset": dataset,
+        "learning_rate": rate,
+        "epochs": recipe.epochs,
+        "steps_per_epoch": steps,
+        "chance_accuracy": chance_accuracy(splits.test.labels),
+        "networks": records.divergences(by_step, seeds, steps),
     }
-    if name == "auto":
-        return torch.device(next(kind for kind, here in present.items() if here))
-    if not present[name]:
-        here = ", ".join(kind for kind, found in present.items() if found)
-        raise UserError(
-            f"params.yaml: compute.device = {name}: this machine has none; "
-            f"give auto or one of: {here}"
-        )
-    return torch.device(name)
+    return runs.Run(
+        runs.Tables(
+            facts, records.history(epochs, seeds), records.validation_history(epochs, seeds)
+        ),
+        steps=by_step,
+        parameters={name: np.stack([each[name] for each in parameters]) for name in parameters[0]},
+    )
 
 
-def make_deterministic(seed: int, compute: params.Compute) -> None:
-    """Seed every global generator and have PyTorch refuse what differs from run to run.
-
-    No draw of the study uses a global generator; this is for whoever adds one.
-    """
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(compute.threads)
+def chance_accuracy(labels: Tensor) -> float:
+    """Compute the best accuracy of a network that ignores its input."""
+    return int(labels.bincount().max()) / len(labels)
 
 
-def splits_of(
-    prepared: Prepared, normalization: params.Normalization, device: torch.device
-) -> Splits:
-    """Normalize the three splits alike, by the training split's statistics or the fixed ones."""
-    mean, deviation = normalization.mean, normalization.deviation
-    if mean is None or deviation is None:
-        mean, deviation = float(prepared.mean), float(prepared.deviation)
-
-    def ready(images: Images, labels: Labels) -> Examples:
-        return Examples.normalized(images, labels, mean, deviation, device)
-
-    return Splits(
-        train=ready(prepared.train_images, prepared.train_labels),
-        validation=ready(prepared.validation_images, prepared.validation_labels),
-        test=ready(prepared.test_images, prepared.test_labels),
+def report(epoch: records.Epoch, number: int, total: int) -> str:
+    """Sum up an epoch in one line, for where no progress bar can be drawn."""
+    diverged = int((~epoch.train.loss.isfinite()).sum())
+    return (
+        f"epoch {number}/{total}, test accuracy "
+        f"{epoch.test.accuracy.min():.4f} to {epoch.test.accuracy.max():.4f}, "
+        f"{diverged} of {len(epoch.train.loss)} networks diverged"
     )
 
 
@@ -258,54 +155,23 @@ def main() -> None:
     parser.add_argument("--lr", help="a rate of the grid; without it, params.yaml's candidate")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
+    dataset = arguments.prepared.stem
     if arguments.lr is None:
         candidate = params.load(CandidateParams, arguments.params)
         declared: TrainParams = candidate
         rate = float(candidate.lr)
+        title = f"{dataset} at {rate:g} (candidate)"
     else:
         declared = params.load(TrainParams, arguments.params)
         rate = float(arguments.lr)
-    seeds, recipe = declared.seeds, declared.training
-    make_deterministic(seeds[0], declared.compute)
+        title = f"{dataset} at {rate:g}"
+    make_deterministic(declared.seeds[0], declared.compute)
     device = device_named(declared.compute.device)
-    prepared = load(Prepared, arguments.prepared, f"preprocess@{arguments.prepared.stem}")
-    splits = splits_of(prepared, declared.normalization, device)
-    widths = (splits.train.inputs.shape[1], *declared.network.hidden, CLASSES)
-    stack = Stack.initialized(widths, seeds).to(device)
-    rates = torch.full((len(seeds),), rate, dtype=torch.float64)
-    title = f"{arguments.prepared.stem} at {rate:g}"
-    if arguments.lr is None:
-        title += " (candidate)"
-    epochs = []
-    progress = tqdm(total=recipe.epochs, desc=title, unit="epoch", disable=None)
-    with progress, torch.inference_mode():
-        for epoch in train(stack, splits, rates, declared):
-            epochs.append(epoch)
-            progress.update()
-            if progress.disable:
-                print(f"{title}: {report(epoch, len(epochs), recipe.epochs)}", file=sys.stderr)
-    facts = {
-        "dataset": arguments.prepared.stem,
-        "learning_rate": rate,
-        "epochs": recipe.epochs,
-        "steps_per_epoch": len(epochs[0].step_losses),
-        "networks": divergences(epochs, seeds),
-    }
-    finished = runs.Run(
-        facts, history(epochs, seeds), validation_history(epochs, seeds), stack.arrays()
-    )
+    prepared = load(Prepared, arguments.prepared, f"preprocess@{dataset}")
+    splits = Splits.of(prepared, declared.normalization, device)
+    finished = train_run(splits, dataset, rate, title, declared)
     with whole_directory(arguments.run) as draft:
         runs.save(finished, draft)
-
-
-def report(epoch: Epoch, number: int, total: int) -> str:
-    """Sum up an epoch in one line, for where no progress bar can be drawn."""
-    diverged = int((~epoch.train.loss.isfinite()).sum())
-    return (
-        f"epoch {number}/{total}, test accuracy "
-        f"{epoch.test.accuracy.min():.4f} to {epoch.test.accuracy.max():.4f}, "
-        f"{diverged} of {len(epoch.train.loss)} networks diverged"
-    )
 
 
 if __name__ == "__main__":

@@ -14,16 +14,20 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from stages import aggregate, preprocess, train
+from stages import aggregate, diagnose, preprocess, train
 from stages.demo import change_params, copy_project
 
 PROJECT = Path(__file__).parent.parent
 GRID = ["0.1", "0.5"]
+CANDIDATE = ["candidate@digits", "diagnose_candidate@digits"]
+LAST = ["aggregate", "plot"]
 
 DECLARED: dict[str, type[BaseModel]] = {
     "preprocess": preprocess.PreprocessParams,
     "train": train.TrainParams,
     "candidate": train.CandidateParams,
+    "diagnose": diagnose.DiagnoseParams,
+    "diagnose_candidate": diagnose.DiagnoseParams,
     "aggregate": aggregate.AggregateParams,
 }
 
@@ -91,6 +95,11 @@ def ran(output: str) -> list[str]:
     return sorted(line.split("'")[1] for line in lines if line.startswith("Running stage"))
 
 
+def both(*rates: str) -> list[str]:
+    """Name the stages of some rates of the grid."""
+    return [f"{stage}@digits-{rate}" for stage in ("train", "diagnose") for rate in rates]
+
+
 def commit(repository: Path, message: str) -> None:
     call(repository, "git", "add", "--all")
     call(repository, "git", "commit", "--quiet", "--message", message)
@@ -114,8 +123,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     call(repository, "git", "config", "user.email", "reader@example.org")
     commit(repository, "Project")
     output = call(repository, "dvc", "repro")
-    stages = ["download@digits", "preprocess@digits", "candidate@digits", "aggregate", "plot"]
-    assert ran(output) == sorted([*stages, *(f"train@digits-{rate}" for rate in GRID)])
+    first = ["download@digits", "preprocess@digits"]
+    assert ran(output) == sorted([*first, *CANDIDATE, *both(*GRID), *LAST])
     commit(repository, "Results")
     return repository
 
@@ -134,7 +143,7 @@ def test_a_second_run_runs_nothing_and_changes_nothing(repository: Path) -> None
 
 def test_another_lr_trains_the_candidate_alone(repository: Path) -> None:
     output = call(repository, "dvc", "exp", "run", "-S", "lr=1e-5")
-    assert ran(output) == ["aggregate", "candidate@digits", "plot"]
+    assert ran(output) == sorted([*CANDIDATE, *LAST])
     difference = json.loads(call(repository, "dvc", "metrics", "diff", "--json"))
     changed = difference["metrics/summary.json"]
     assert changed["digits.candidate_lr"] == {"old": 0.3, "new": 1e-5, "diff": 1e-5 - 0.3}
@@ -153,15 +162,15 @@ def test_the_candidate_at_a_rate_of_the_grid_repeats_it(repository: Path) -> Non
 def test_an_added_rate_is_the_only_one_trained(repository: Path) -> None:
     change_params(repository, learning_rates=[0.1, 0.001, 0.5])
     output = call(repository, "dvc", "repro")
-    assert ran(output) == ["aggregate", "plot", "train@digits-0.001"]
+    assert ran(output) == sorted([*both("0.001"), *LAST])
     grid = pd.read_csv(repository / "metrics" / "grid.csv")
     assert grid["learning_rate"].tolist() == [0.1, 0.001, 0.5, 0.3]
 
 
 def test_a_removed_rate_leaves_no_trace_in_the_tables(repository: Path) -> None:
     change_params(repository, learning_rates=[0.5])
-    assert ran(call(repository, "dvc", "repro")) == ["aggregate", "plot"]
-    for name in ("history", "seeds", "grid"):
+    assert ran(call(repository, "dvc", "repro")) == LAST
+    for name in ("history", "diagnostics", "seeds", "grid"):
         table = pd.read_csv(repository / "metrics" / f"{name}.csv")
         assert set(table["learning_rate"]) == {0.5, 0.3}, name
 
@@ -170,8 +179,19 @@ def test_another_number_of_epochs_trains_all_and_downloads_nothing(repository: P
     content = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
     change_params(repository, training=content["training"] | {"epochs": 1})
     output = call(repository, "dvc", "repro")
-    trained = ["candidate@digits", *(f"train@digits-{rate}" for rate in GRID)]
-    assert ran(output) == sorted([*trained, "aggregate", "plot"])
+    assert ran(output) == sorted([*CANDIDATE, *both(*GRID), *LAST])
+
+
+def test_another_diagnostic_trains_nothing(repository: Path) -> None:
+    with (repository / "stages" / "core" / "features.py").open("a", encoding="utf-8") as module:
+        module.write("# another measure\n")
+    measured = ["diagnose_candidate@digits", *(f"diagnose@digits-{rate}" for rate in GRID)]
+    assert ran(call(repository, "dvc", "repro")) == sorted(measured)
+
+
+def test_the_pipeline_stays_within_60_stages() -> None:
+    listed = call(PROJECT, "dvc", "stage", "list", "--name-only").split()
+    assert len(listed) <= 60
 
 
 def test_a_clone_without_data_says_that_its_results_belong_to_its_code(
@@ -206,23 +226,23 @@ def test_outputs_damaged_by_hand_are_made_anew(
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("changes", "told"),
     [
-        ("lr=-1", "error: params.yaml: lr = -1: not a finite number above 0"),
-        ("learning_rates=[0.1,0.10]", "error: params.yaml: learning_rates = [0.1, 0.1]: 0.1 appe"),
-        ("learning_rates=[]", "error: params.yaml: learning_rates = []: "),
-        ("datasets=[digits,cifar]", "error: params.yaml: datasets"),
-        ("training.epochs=-1", "error: params.yaml: training.epochs = -1: "),
-        ("compute.device=mps", "error: params.yaml: compute.device = mps: this machine has none"),
+        ({"lr": -1}, "error: params.yaml: lr = -1: not a finite number above 0"),
+        ({"learning_rates": [0.1, 0.10]}, "error: params.yaml: learning_rates = [0.1, 0.1]: 0.1 a"),
+        ({"learning_rates": []}, "error: params.yaml: learning_rates = []: "),
+        ({"datasets": ["digits", "cifar"]}, "error: params.yaml: datasets: cifar is unknown"),
+        ({"compute": {"device": "mps", "threads": 1}}, "error: params.yaml: compute.device = mps"),
     ],
 )
 @pytest.mark.skipif(sys.platform == "darwin", reason="the device exists there")
 def test_bad_parameters_end_in_one_line_and_write_no_table(
-    repository: Path, setting: str, told: str
+    repository: Path, changes: dict[str, object], told: str
 ) -> None:
-    output = call(repository, "dvc", "exp", "run", "-S", setting, status=255)
+    change_params(repository, **changes)
+    output = call(repository, "dvc", "repro", status=255)
     assert sum(line.startswith(told) for line in output.splitlines()) == 1, output
     assert "Traceback" not in output
     # DVC removes the outputs of a stage before it runs it.
-    changes = call(repository, "git", "status", "--porcelain", "metrics").splitlines()
-    assert {line[:3] for line in changes} <= {" D "}
+    left = call(repository, "git", "status", "--porcelain", "metrics").splitlines()
+    assert {line[:3] for line in left} <= {" D "}

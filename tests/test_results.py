@@ -1,6 +1,7 @@
 """The committed results belong to the committed code and parameters."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,16 @@ def test_tables_agree_with_one_another() -> None:
     assert {name: chosen["test_accuracy"] for name, chosen in summary.items()} == pytest.approx(
         candidates.to_dict(), rel=1e-5
     )
+
+
+def test_readme_shows_the_table_of_the_results() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert (PROJECT / "metrics" / "grid.md").read_text(encoding="utf-8") in readme
+
+
+def test_readme_links_to_files_that_exist() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)|(?:src|srcset)=\"([^\"]+)\"", readme)
+    files = {link or picture for link, picture in targets}
+    assert len(files) > 5
+    assert {name for name in files if not (PROJECT / name).is_file()} == set()

@@ -108,6 +108,52 @@ def test_steps_are_those_of_autograd_and_torch_sgd(clip_norm: float | None) -> N
             torch.testing.assert_close(ours, theirs.detach(), rtol=1e-10, atol=1e-12)
 
 
+def test_norms_of_examples_are_those_of_autograd() -> None:
+    stack = Stack.initialized(WIDTHS, SEEDS).to(torch.float64)
+    this = planned()
+    take_steps(stack, this)
+    for network, seed in enumerate(SEEDS):
+        model = reference(seed).double()
+        optimizer = torch.optim.SGD(model.parameters(), lr=float(this.rates[0, network]))
+        for step in range(len(this.rates)):
+            part = this.examples_of(step)
+            squared = []
+            for example, truth in zip(
+                this.order[network, part], this.labels[network, part], strict=True
+            ):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(this.inputs[example]), truth).backward()
+                gradients = [values.grad for values in model.parameters()]
+                squared.append(sum(float(gradient.square().sum()) for gradient in gradients))
+            mean = sum(squared) / len(squared)
+            assert float(this.example_squared_norms[step, network]) == pytest.approx(mean, rel=1e-9)
+            optimizer.zero_grad()
+            logits = model(this.inputs[this.order[network, part]])
+            nn.functional.cross_entropy(logits, this.labels[network, part]).backward()
+            optimizer.step()
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_norms_of_steps_and_parameters_are_those_of_the_moves(clip_norm: float | None) -> None:
+    stack = Stack.initialized(WIDTHS, SEEDS).to(torch.float64)
+    this = planned()
+    this.start(stack)
+    descent = StochasticGradientDescent(stack, clip_norm)
+    positions = []
+    for step in range(len(this.rates)):
+        positions.append([torch.cat([p.flatten() for p in parameters(stack, r)]) for r in range(3)])
+        descent.step(this, step)
+    positions.append([torch.cat([p.flatten() for p in parameters(stack, r)]) for r in range(3)])
+    for step in range(len(this.rates)):
+        for network in range(3):
+            before, after = positions[step][network], positions[step + 1][network]
+            assert float(this.parameter_norms()[step, network]) == pytest.approx(
+                float(before.norm()), rel=1e-12
+            )
+            moved = this.scales[step, network] * this.gradient_norms()[step, network]
+            assert float(moved) == pytest.approx(float((after - before).norm()), rel=1e-9)
+
+
 def test_a_network_learns_the_same_alone_and_in_a_stack() -> None:
     together = Stack.initialized(WIDTHS, SEEDS).to(torch.float64)
     this = planned()

@@ -10,10 +10,12 @@ import torch
 import yaml
 
 from stages.core import params, runs
+from stages.core.compute import device_named
 from stages.core.datasets import Prepared, save
 from stages.core.errors import UserError
+from stages.core.examples import Splits
 from stages.core.stack import Stack
-from stages.train import TrainParams, device_named, main, orders, splits_of
+from stages.train import TrainParams, main, orders
 
 PROJECT = Path(__file__).parent.parent
 BIG = 1e30
@@ -63,7 +65,13 @@ def test_two_runs_write_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyP
     first = contents(trained(folder, monkeypatch, "a", 0.1))
     torch.rand(7)
     assert contents(trained(folder, monkeypatch, "b", 0.1)) == first
-    assert set(first) == {"history.csv", "run.json", "validation.csv", "weights.npz"}
+    assert set(first) == {
+        "history.csv",
+        "parameters.npz",
+        "run.json",
+        "steps.npz",
+        "validation.csv",
+    }
 
 
 def test_the_candidate_at_a_rate_of_the_grid_is_that_rate(
@@ -74,27 +82,52 @@ def test_the_candidate_at_a_rate_of_the_grid_is_that_rate(
     assert contents(trained(folder, monkeypatch, runs.CANDIDATE)) == grid
 
 
-def test_the_last_epoch_scores_the_saved_weights(
+def test_each_epoch_scores_the_parameters_saved_for_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = runs.load(trained(folder, monkeypatch, "0.1", 0.1))
-    stack = Stack(
-        [torch.from_numpy(run.weights[f"weight_{layer}"]) for layer in range(3)],
-        [torch.from_numpy(run.weights[f"bias_{layer}"]) for layer in range(3)],
-    )
+    target = trained(folder, monkeypatch, "0.1", 0.1)
+    history, parameters = runs.load_tables(target).history, runs.load_parameters(target)
     declared = params.load(TrainParams, folder / "params.yaml")
     with np.load(folder / "small.npz") as arrays:
         prepared = Prepared(**arrays)
-    splits = splits_of(prepared, declared.normalization, torch.device("cpu"))
-    last = run.history[run.history["epoch"] == 3]
-    for split in ("validation", "test"):
-        scores = getattr(splits, split).scores_of(stack)
-        for name, values in scores._asdict().items():
-            assert last[f"{split}_{name}"].tolist() == values.tolist()
+    splits = Splits.of(prepared, declared.normalization, torch.device("cpu"))
+    for epoch in (1, 2, 3):
+        stack = Stack.from_arrays({name: each[epoch] for name, each in parameters.items()})
+        rows = history[history["epoch"] == epoch]
+        for split in ("validation", "test"):
+            scores = getattr(splits, split).scores_of(stack)
+            for name, values in scores._asdict().items():
+                assert rows[f"{split}_{name}"].tolist() == values.tolist()
+
+
+def test_the_saved_start_is_that_of_the_seeds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = runs.load_parameters(trained(folder, monkeypatch, "0.1", 0.1))
+    for name, values in Stack.initialized((784, 16, 12, 10), [1, 2]).arrays().items():
+        assert np.array_equal(parameters[name][0], values)
+
+
+def test_history_condenses_the_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = trained(folder, monkeypatch, "0.1", 0.1)
+    history, steps = runs.load_tables(target).history, runs.load_steps(target)
+    second = history[history["epoch"] == 2]
+    for quantity in ("gradient_norm", "relative_update"):
+        values = steps[quantity][12:24].astype(np.float64)
+        expected = {
+            "mean": values.mean(axis=0),
+            "median": np.median(values, axis=0),
+            "p95": np.quantile(values, 0.95, axis=0),
+            "max": values.max(axis=0),
+        }
+        for name, numbers in expected.items():
+            assert second[f"{quantity}_{name}"].tolist() == pytest.approx(numbers.tolist())
+    layers = np.sqrt(np.square(steps["layer_gradient_norm"]).sum(axis=2))
+    np.testing.assert_allclose(layers, steps["gradient_norm"], rtol=1e-5)
 
 
 def test_history_has_a_row_a_seed_and_epoch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = runs.load(trained(folder, monkeypatch, "0.1", 0.1))
+    run = runs.load_tables(trained(folder, monkeypatch, "0.1", 0.1))
     assert run.history[["seed", "epoch", "step"]].to_numpy().tolist() == [
         [seed, epoch, 12 * epoch] for seed in (1, 2) for epoch in (1, 2, 3)
     ]
@@ -107,6 +140,7 @@ def test_history_has_a_row_a_seed_and_epoch(folder: Path, monkeypatch: pytest.Mo
         "learning_rate": 0.1,
         "epochs": 3,
         "steps_per_epoch": 12,
+        "chance_accuracy": 0.1,
         "networks": [{"seed": 1, "diverged": False}, {"seed": 2, "diverged": False}],
     }
 
@@ -124,10 +158,11 @@ def test_divergence_is_recorded_where_the_loss_first_was_not_finite(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = trained(folder, monkeypatch, "wild", BIG)
-    run = runs.load(target)
-    assert run.facts["networks"] == [
-        {"seed": seed, "diverged": True, "epoch": 1, "step": 2} for seed in (1, 2)
-    ]
+    run = runs.load_tables(target)
+    for seed, network in zip((1, 2), run.facts["networks"], strict=True):
+        (norm,) = network.pop("last_gradient_norms")
+        assert 0 < norm < 100
+        assert network == {"seed": seed, "diverged": True, "epoch": 1, "step": 2}
     assert run.history["test_loss"].isna().all()
     assert "NaN" not in (target / "run.json").read_text(encoding="utf-8")
     share_of_class_0 = 0.1
@@ -141,7 +176,7 @@ def test_fixed_normalization_replaces_the_statistics(folder: Path) -> None:
         (params.Normalization(mean=0.5, deviation=0.2), 0.5, 0.2),
         (params.Normalization(mean=None, deviation=None), 0.3, 0.25),
     ):
-        inputs = splits_of(prepared, normalization, torch.device("cpu")).test.inputs
+        inputs = Splits.of(prepared, normalization, torch.device("cpu")).test.inputs
         expected = (prepared.test_images.reshape(30, -1) / 255 - mean) / deviation
         np.testing.assert_allclose(inputs.numpy(), expected, rtol=1e-5, atol=1e-6)
 
@@ -154,7 +189,7 @@ def test_without_a_validation_split_its_columns_are_empty(
     nothing = {"validation_images": prepared.validation_images[:0]}
     nothing["validation_labels"] = prepared.validation_labels[:0]
     save(Prepared(**(prepared.__dict__ | nothing)), folder / "small.npz")
-    history = runs.load(trained(folder, monkeypatch, "0.1", 0.1)).history
+    history = runs.load_tables(trained(folder, monkeypatch, "0.1", 0.1)).history
     assert history["validation_accuracy"].isna().all()
     assert history["test_accuracy"].notna().all()
 
@@ -165,7 +200,16 @@ def test_an_absent_device_is_refused() -> None:
         device_named("cuda")
 
 
-@pytest.mark.parametrize("name", ["run.json", "history.csv", "validation.csv", "weights.npz"])
+LOADERS = {
+    "run.json": runs.load_tables,
+    "history.csv": runs.load_tables,
+    "validation.csv": runs.load_tables,
+    "steps.npz": runs.load_steps,
+    "parameters.npz": runs.load_parameters,
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
 @pytest.mark.parametrize("damage", [None, b"{", b""])
 def test_a_damaged_run_is_refused_with_the_remedy(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: bytes | None
@@ -175,7 +219,7 @@ def test_a_damaged_run_is_refused_with_the_remedy(
     if damage is not None:
         (target / name).write_bytes(damage)
     with pytest.raises(UserError, match=r"small.*0\.1.*dvc repro .*train@small-0\.1"):
-        runs.load(target)
+        LOADERS[name](target)
 
 
 def test_json_of_a_run_is_strict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,16 @@ class Compute(_Section):
     threads: Count
 
 
+class Diagnose(_Section):
+    """What is measured of the weights that training kept."""
+
+    examples: Count
+    every_epochs: Count
+    tolerance: Annotated[
+        Positive, Field(lt=1, description="a number above 0 and below 1, such as 0.01")
+    ]
+
+
 class Aggregate(_Section):
     """How the tables are made."""
 
@@ -177,6 +187,7 @@ class Aggregate(_Section):
         dict[DatasetName, Share],
         Field(description="a validation accuracy, 0 to 1, for each known dataset"),
     ]
+    trained_accuracy: Share
 
 
 class Params(_Section):
@@ -207,6 +218,7 @@ class Params(_Section):
     training: Training
     early_validation: EarlyValidation
     compute: Compute
+    diagnose: Diagnose
     aggregate: Aggregate
 
     @model_validator(mode="after")

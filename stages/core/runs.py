@@ -16,63 +16,102 @@ from stages.core.files import json_text
 CANDIDATE = "candidate"
 
 SCORES = ("loss", "accuracy", "mape")
+CONDENSED = ("mean", "median", "p95", "max")
 HISTORY = (
     "seed",
     "epoch",
     "step",
     "learning_rate",
     *(f"{split}_{score}" for split in ("train", "validation", "test") for score in SCORES),
-    "gradient_norm_mean",
-    "gradient_norm_max",
+    *(f"gradient_norm_{value}" for value in CONDENSED),
+    *(f"relative_update_{value}" for value in CONDENSED),
+    "noise_scale",
 )
 VALIDATION = ("seed", "step", "loss", "accuracy")
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The small part of a run."""
+
+    facts: dict[str, Any]
+    """The rate, the seeds, and for each seed whether and where it diverged."""
+    history: pd.DataFrame
+    """A row a seed and epoch, with the columns `HISTORY`."""
+    validation: pd.DataFrame
+    """A row a seed and evaluation of the validation split, with the columns `VALIDATION`."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One learning rate's networks, a seed each."""
 
-    facts: dict[str, Any]
-    """Small JSON: the rate, the seeds, and for each seed whether and where it diverged."""
-    history: pd.DataFrame
-    """A row a seed and epoch, with the columns `HISTORY`."""
-    validation: pd.DataFrame
-    """A row a seed and evaluation of the validation split, with the columns `VALIDATION`."""
-    weights: dict[str, NDArray[np.float32]]
-    """The final `weight_l` (networks, inputs, outputs) and `bias_l` (networks, 1, outputs)."""
+    tables: Tables
+    steps: Arrays
+    """Every step of the run, the quantities of `stages.core.records.Steps`."""
+    parameters: Arrays
+    """`weight_l` and `bias_l` as in `Stack.arrays`, with the epochs before the networks: at the
+    start, then at the end of each epoch."""
 
 
 def save(run: Run, folder: Path) -> None:
     """Write a run into an existing folder; floats at full precision."""
-    (folder / "run.json").write_text(json_text(run.facts), encoding="utf-8")
-    run.history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-    run.validation.to_csv(folder / "validation.csv", index=False, lineterminator="\n")
-    np.savez(folder / "weights.npz", allow_pickle=False, **run.weights)
+    tables = run.tables
+    (folder / "run.json").write_text(json_text(tables.facts), encoding="utf-8")
+    tables.history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
+    tables.validation.to_csv(folder / "validation.csv", index=False, lineterminator="\n")
+    np.savez(folder / "steps.npz", allow_pickle=False, **run.steps)
+    np.savez(folder / "parameters.npz", allow_pickle=False, **run.parameters)
 
 
-def load(folder: Path) -> Run:
-    """Read a run that `save` wrote.
+def load_tables(folder: Path) -> Tables:
+    """Read the small part of a run that `save` wrote.
 
     Raises:
         UserError: A part is absent or damaged; names the file and the command that makes it anew.
     """
-    name = "-".join(folder.parts[-2:])
-    stage = f"train@{name}"
-    if folder.name == CANDIDATE:
-        stage = f"candidate@{folder.parent.name}"
-    remedy = f"dvc repro --force --single-item {stage}"
     try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        history = _read_table(folder / "history.csv", HISTORY)
-        validation = _read_table(folder / "validation.csv", VALIDATION)
+        return Tables(
+            facts=json.loads((folder / "run.json").read_text(encoding="utf-8")),
+            history=read_table(folder / "history.csv", HISTORY),
+            validation=read_table(folder / "validation.csv", VALIDATION),
+        )
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename} does not exist: make it with: {remedy}") from None
+        raise UserError(
+            f"{error.filename} does not exist: make it with: {remedy(folder)}"
+        ) from None
     except ValueError as error:
-        raise UserError(f"{folder} is damaged ({error}): make it anew with: {remedy}") from None
-    return Run(facts, history, validation, read_arrays(folder / "weights.npz", remedy))
+        raise UserError(
+            f"{folder} is damaged ({error}): make it anew with: {remedy(folder)}"
+        ) from None
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def load_steps(folder: Path) -> Arrays:
+    """Read the steps of a run that `save` wrote; raises as `load_tables` does."""
+    return read_arrays(folder / "steps.npz", remedy(folder))
+
+
+def load_parameters(folder: Path) -> Arrays:
+    """Read the parameters of a run that `save` wrote; raises as `load_tables` does."""
+    return read_arrays(folder / "parameters.npz", remedy(folder))
+
+
+def remedy(folder: Path, stage: str = "train", candidate_stage: str = "candidate") -> str:
+    """Name the command that makes a folder data/…/<dataset>/<rate> anew."""
+    dataset, rate = folder.parts[-2:]
+    name = f"{candidate_stage}@{dataset}" if rate == CANDIDATE else f"{stage}@{dataset}-{rate}"
+    return f"dvc repro --force --single-item {name}"
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a CSV file that must have these columns.
+
+    Raises:
+        FileNotFoundError: It is absent.
+        ValueError: It has other columns, or none.
+    """
     table = pd.read_csv(path)
     if tuple(table.columns) != columns:
         raise ValueError(f"{path.name} has the columns {', '.join(table.columns)}")

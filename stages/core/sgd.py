@@ -40,6 +40,14 @@ class Pass:
     squared_norms: Tensor = field(init=False)
     """(steps, layers, networks): squared norm of each layer's part of the gradient of the mean
     loss, weights and biases together, before any clipping."""
+    example_squared_norms: Tensor = field(init=False)
+    """(steps, networks): squared norm of one example's own gradient, mean over the batch."""
+    projections: Tensor = field(init=False)
+    """(steps, networks): scalar product of the gradient of the mean loss and the parameters."""
+    scales: Tensor = field(init=False)
+    """(steps, networks): what the gradient was multiplied by, learning rate times clipping."""
+    start_squared_norms: Tensor = field(init=False)
+    """(networks,): squared norm of the parameters before the first step."""
 
     def start(self, stack: Stack) -> None:
         """Make room for what the steps leave behind."""
@@ -47,6 +55,10 @@ class Pass:
         self.log_likelihood = like.new_empty(self.order.shape)
         self.correct = torch.empty(self.order.shape, dtype=torch.bool, device=like.device)
         self.squared_norms = like.new_empty(len(self.rates), len(stack.weights), stack.size)
+        self.example_squared_norms = torch.empty_like(self.rates)
+        self.projections = torch.empty_like(self.rates)
+        self.scales = torch.empty_like(self.rates)
+        self.start_squared_norms = stack.squared_norms()
 
     def examples_of(self, step: int) -> slice:
         """Say which columns of `order` a step takes."""
@@ -61,6 +73,18 @@ class Pass:
         """Compute the global norm of each step's gradient, (steps, networks)."""
         return self.squared_norms.sum(dim=1).clamp(min=0).sqrt()
 
+    def parameter_norms(self) -> Tensor:
+        """Compute the norm of all parameters before each step, (steps, networks).
+
+        ‖θ − s·g‖² = ‖θ‖² − 2s⟨θ, g⟩ + s²‖g‖², step by step from the norm at the start.
+        """
+        growth = (
+            self.scales.double().square() * self.squared_norms.double().sum(dim=1)
+            - 2 * self.scales.double() * self.projections.double()
+        )
+        before = growth.cumsum(dim=0) - growth
+        return (self.start_squared_norms.double() + before).clamp(min=0).sqrt()
+
 
 class _Buffers:
     """Memory for one step with batches of one size."""
@@ -73,8 +97,10 @@ class _Buffers:
         self.log_probabilities = torch.empty_like(self.activations[-1])
         self.predicted = torch.empty(rows, dtype=torch.int64, device=like.device)
         self.minus_one = like.new_full((*rows, 1), -1.0)
-        self.input_products = like.new_empty(*rows, batch)
-        self.delta_products = like.new_empty(*rows, batch)
+        depth = len(stack.weights)
+        self.input_products = like.new_empty(depth, *rows, batch)
+        self.delta_products = like.new_empty(depth, *rows, batch)
+        self.projections = like.new_empty(depth, stack.size)
 
 
 class StochasticGradientDescent:
@@ -111,8 +137,8 @@ class StochasticGradientDescent:
         self._forward(buffers)
         self._record(buffers, labels, this.log_likelihood[:, part], this.correct[:, part])
         self._backward(buffers, labels)
-        self._measure_gradient(buffers, this.squared_norms[at])
-        self._update(buffers, this.rates[at], this.squared_norms[at])
+        self._measure_gradient(buffers, this, at)
+        self._update(buffers, this, at)
 
     def _buffers_of(self, batch: int) -> _Buffers:
         if batch not in self._buffers:
@@ -146,22 +172,36 @@ class StochasticGradientDescent:
                 below, buffers.activations[depth], 0, grad_input=below
             )
 
-    def _measure_gradient(self, buffers: _Buffers, squared_norms: Tensor) -> None:
-        """‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ); the bias, a constant input of 1, adds 1 to hhᵀ."""
-        for depth, delta in enumerate(buffers.deltas):
-            layer_inputs = buffers.activations[depth]
-            torch.bmm(layer_inputs, layer_inputs.mT, out=buffers.input_products)
-            torch.bmm(delta, delta.mT, out=buffers.delta_products)
-            products = buffers.input_products.add_(1).mul_(buffers.delta_products)
-            torch.sum(products, dim=(1, 2), out=squared_norms[depth])
-        squared_norms.div_(buffers.minus_one.shape[1] ** 2)
+    def _measure_gradient(self, buffers: _Buffers, this: Pass, at: int) -> None:
+        """Take the gradient's norms from products of examples, and its product with the weights.
 
-    def _update(self, buffers: _Buffers, rates: Tensor, squared_norms: Tensor) -> None:
-        scale = rates / buffers.minus_one.shape[1]
-        if self.clip_norm is not None:
-            norm = squared_norms.sum(dim=0).clamp_(min=0).sqrt_()
-            scale = scale * (self.clip_norm / (norm + 1e-6)).clamp_(max=1)
+        ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ), whose diagonal holds the squared norm of each example's own
+        gradient; the bias, a constant input of 1, adds 1 to hhᵀ. ⟨W, hᵀd⟩ + ⟨b, Σd⟩ = Σ (z ∘ d)
+        for outputs z = hW + b, and where a rectifier cuts z it cuts d as well.
+        """
+        batch = buffers.minus_one.shape[1]
         for depth, delta in enumerate(buffers.deltas):
-            delta.mul_(scale[:, None, None])
+            layer_inputs, outputs = buffers.activations[depth], buffers.activations[depth + 1]
+            torch.bmm(layer_inputs, layer_inputs.mT, out=buffers.input_products[depth])
+            torch.bmm(delta, delta.mT, out=buffers.delta_products[depth])
+            torch.linalg.vecdot(
+                outputs.flatten(start_dim=1),
+                delta.flatten(start_dim=1),
+                out=buffers.projections[depth],
+            )
+        products = buffers.input_products.add_(1).mul_(buffers.delta_products)
+        torch.sum(products, dim=(2, 3), out=this.squared_norms[at]).div_(batch**2)
+        each = products.diagonal(dim1=2, dim2=3)
+        torch.sum(each, dim=(0, 2), out=this.example_squared_norms[at]).div_(batch)
+        torch.sum(buffers.projections, dim=0, out=this.projections[at]).div_(batch)
+
+    def _update(self, buffers: _Buffers, this: Pass, at: int) -> None:
+        scale = this.scales[at].copy_(this.rates[at])
+        if self.clip_norm is not None:
+            norm = this.squared_norms[at].sum(dim=0).clamp_(min=0).sqrt_()
+            scale.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1))
+        per_example = (scale / buffers.minus_one.shape[1])[:, None, None]
+        for depth, delta in enumerate(buffers.deltas):
+            delta.mul_(per_example)
             self.stack.weights[depth].baddbmm_(buffers.activations[depth].mT, delta, alpha=-1)
             self.stack.biases[depth].sub_(delta.sum(dim=1, keepdim=True))

@@ -5,7 +5,7 @@ whole stack, and no product ever mixes two networks: what happens to one cannot 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -89,20 +89,50 @@ class Stack:
         return (self.weights[0].shape[1], *(weight.shape[2] for weight in self.weights))
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Name the parameters `weight_l` and `bias_l`, l from 0."""
-        layers = enumerate(zip(self.weights, self.biases, strict=True))
+        """Copy the parameters, named `weight_l` and `bias_l`, l from 0."""
         return {
-            f"{kind}_{depth}": values.cpu().numpy()
-            for depth, layer in layers
-            for kind, values in zip(("weight", "bias"), layer, strict=True)
+            f"{kind}_{depth}": values.cpu().numpy().copy()
+            for kind, parts in (("weight", self.weights), ("bias", self.biases))
+            for depth, values in enumerate(parts)
         }
 
-    def logits(self, inputs: Tensor) -> Tensor:
-        """Compute the class scores, (networks, examples, classes), of inputs (examples, pixels)."""
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Self:
+        """Make a stack of what `arrays` returned."""
+        weights, biases = (
+            [torch.from_numpy(arrays[name]) for name in sorted(arrays) if name.startswith(kind)]
+            for kind in ("weight_", "bias_")
+        )
+        return cls(weights, biases)
+
+    def only(self, networks: Tensor) -> Self:
+        """Take some of the networks, given as a mask or as numbers."""
+        return type(self)(
+            [weight[networks] for weight in self.weights], [bias[networks] for bias in self.biases]
+        )
+
+    def squared_norms(self) -> Tensor:
+        """Compute the squared norm of all of each network's parameters, (networks,)."""
+        parts = [part.square().sum(dim=(1, 2)) for part in (*self.weights, *self.biases)]
+        return torch.stack(parts).sum(dim=0)
+
+    def activations(self, inputs: Tensor) -> Iterator[Tensor]:
+        """Compute layer by layer what inputs (examples, pixels) become.
+
+        Yields:
+            (networks, examples, units) after the rectifier of each hidden layer; at the end the
+            class scores, (networks, examples, classes).
+        """
         hidden = inputs.expand(self.size, -1, -1)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             hidden = torch.baddbmm(bias, hidden, weight).relu_()
-        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
+            yield hidden
+        yield torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Compute the class scores, (networks, examples, classes), of inputs (examples, pixels)."""
+        *_, scores = self.activations(inputs)
+        return scores
 
     def evaluate(self, inputs: Tensor, labels: Tensor, chunk: int = 500) -> Scores:
         """Score every network on one data split.

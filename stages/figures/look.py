@@ -1,18 +1,22 @@
 """How figures look: themes, the colour of each rate, axes that need more than a default."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.axis import Axis
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 WIDTH = 8.8
 """Inches: 100 of a README's pixels each."""
@@ -34,8 +38,16 @@ CLOSEST_TICKS = 0.08
 """Share of the axis."""
 LONG_AXIS = 300
 """Ratio of its ends from which a logarithmic axis has ticks at powers of ten alone."""
+LONG_NUMBER = 1e5
+"""Such a tick of a logarithmic axis is written as a power of ten."""
 FEWEST_TICKS = 3
 """With fewer, the axis is so short that even steps serve it better."""
+BEYOND = 0.07
+"""How far an axis from 0 reaches beyond its ends, as a share of it."""
+EPOCH_INCHES = 0.3
+"""Room for an epoch's number below the axis."""
+LIGHTNESS = (0.2126, 0.7152, 0.0722)
+"""Weights of red, green and blue."""
 SMALLEST_ERROR = 1e-4
 """Where the accuracy axis ends: a perfect network would otherwise be infinitely far up."""
 
@@ -53,10 +65,30 @@ class Theme:
     candidate: str
     ramp: tuple[float, float]
     """The part of the plasma colour map, 0 to 1, that stands out from the background."""
+    outcomes: tuple[str, str, str]
+    """Trained, collapsed, exploded: the worse, the further from the background in lightness."""
 
 
-LIGHT = Theme("light", "#ffffff", "#1f2328", "#59636e", "#e4e8ec", "#00856f", (0.0, 0.76))
-DARK = Theme("dark", "#0d1117", "#f0f6fc", "#9198a1", "#262c36", "#3ddbc4", (0.38, 0.96))
+LIGHT = Theme(
+    name="light",
+    background="#ffffff",
+    text="#1f2328",
+    muted="#59636e",
+    grid="#e4e8ec",
+    candidate="#00856f",
+    ramp=(0.0, 0.76),
+    outcomes=("#d3dae1", "#56a5e0", "#2b3036"),
+)
+DARK = Theme(
+    name="dark",
+    background="#0d1117",
+    text="#f0f6fc",
+    muted="#9198a1",
+    grid="#262c36",
+    candidate="#3ddbc4",
+    ramp=(0.38, 0.96),
+    outcomes=("#363d47", "#3f8fd6", "#e3e9ef"),
+)
 THEMES = (LIGHT, DARK)
 
 
@@ -142,11 +174,77 @@ def log_axis(axes: Axes, ceiling: float) -> None:
     """
     axes.set_yscale("log")
     axes.set_ylim(top=min(axes.get_ylim()[1], ceiling))
-    low, high = axes.get_ylim()
-    short = high < LONG_AXIS * low
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_logarithms(axes.yaxis)
+
+
+def plain_logarithms(axis: Axis, longest: float = LONG_AXIS) -> None:
+    """Put plain numbers at as many ticks of a logarithmic axis as its range bears.
+
+    Args:
+        axis: With its scale and limits set.
+        longest: Ratio of its ends from which only powers of ten have a tick.
+    """
+    low, high = axis.get_view_interval()
+    short = high < longest * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(plain))
+
+
+def plain(value: float, _: int | None = None) -> str:
+    """Write a tick's number, a long one as a power of ten."""
+    return f"$10^{{{math.log10(value):.0f}}}$" if value >= LONG_NUMBER else f"{value:g}"
+
+
+def epoch_axis(axes: Axes, first: int, last: int) -> None:
+    """Make x the epoch, with a tick at as many as there is room for."""
+    axes.set_xlim(first - 0.5, last + 0.5)
+    most = round(width(axes) / EPOCH_INCHES)
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+
+
+def from_zero(axes: Axes) -> None:
+    """Begin the y axis just below 0 and end it above the highest mark: all marks are whole."""
+    top = axes.get_ylim()[1]
+    axes.set_ylim(-BEYOND * top, (1 + BEYOND) * top)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Write shares on the y axis as percentages."""
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+
+
+def unnamed_below(axes: Axes) -> None:
+    """Leave naming the x axis to the axes below."""
+    axes.tick_params(labelbottom=False)
+    axes.set_xlabel("")
+
+
+def reference(axes: Axes, height: float, name: str, theme: Theme) -> None:
+    """Draw a level to compare with, named at its right end."""
+    axes.axhline(height, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)
+    axes.annotate(
+        name,
+        (1, height),
+        (3, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        color=theme.muted,
+    )
+
+
+def readable_on(colour: str, theme: Theme) -> str:
+    """Choose the theme's text or its background, whichever stands out more from a colour."""
+
+    def lightness(of: str) -> float:
+        return float(np.dot(LIGHTNESS, to_rgb(of)))
+
+    return max(
+        (theme.text, theme.background), key=lambda other: abs(lightness(other) - lightness(colour))
+    )
 
 
 def title(dataset: str) -> str:
@@ -170,5 +268,8 @@ def captioned(figure: Figure, text: str, theme: Theme) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG: the same figure, the same bytes."""
-    figure.savefig(path, dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    """Write a PNG of 256 colours, a third the size: the same figure, the same bytes."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    image = Image.open(drawn).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)

@@ -1,0 +1,99 @@
+"""Seconds per model-epoch of the study's step and of what one would otherwise type, side by side.
+
+All contestants train the study's network (784-256-128-10, batch 32, learning rate 0.1) on the same
+examples, in turn, several rounds in one process: absolute times lie on a busy machine, ratios of
+medians less so. A model-epoch is one network seeing 60,000 examples once. Every contestant's test
+accuracy is printed, so that none wins by not learning.
+"""
+
+import argparse
+import importlib.util
+import os
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks.contestants import (
+    BATCH,
+    MODEL_EPOCH,
+    Contestant,
+    Data,
+    InMemory,
+    Notebook,
+    OurStack,
+    Products,
+    ScikitLearn,
+    Unmeasured,
+)
+from stages.core.sgd import StochasticGradientDescent
+
+
+def contestants(data: Data, threads: int) -> list[Contestant]:
+    """Line them up, ours with all diagnostics first."""
+    ours: list[Contestant] = [
+        OurStack(data, 5, StochasticGradientDescent, "ours, stack of 5"),
+        OurStack(data, 5, Unmeasured, "ours, stack of 5, without diagnostics"),
+        OurStack(data, 1, StochasticGradientDescent, "ours, 1 network"),
+        Products(data, 5),
+    ]
+    for count in sorted({1, threads}):
+        ours += [Notebook(data, count), InMemory(data, count), ScikitLearn(data, count)]
+    if importlib.util.find_spec("jax"):
+        from benchmarks.jax_scan import Jax  # noqa: PLC0415 - an extra, not installed by default
+
+        ours += [Jax(data, networks, threads) for networks in (1, 5)]
+    return ours
+
+
+def measure(field: list[Contestant], rounds: int, steps: int) -> dict[str, float]:
+    """Let them take turns; return each one's median seconds per model-epoch."""
+    seconds: dict[str, list[float]] = {each.name: [] for each in field}
+    for number in range(rounds + 1):
+        for each in field:
+            torch.set_num_threads(each.threads)
+            with threadpool_limits(each.threads):
+                start = time.perf_counter()
+                each.run(steps)
+                elapsed = time.perf_counter() - start
+            if number:
+                share = steps * BATCH * each.networks / MODEL_EPOCH
+                seconds[each.name].append(elapsed / share)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def table(field: list[Contestant], seconds: dict[str, float]) -> str:
+    """Lay out the medians and their ratios to the first contestant's."""
+    best = seconds[field[0].name]
+    lines = [f"{'':58s} {'s / model-epoch':>16s} {'× ours':>8s} {'accuracy':>9s}"]
+    for each in field:
+        torch.set_num_threads(1)
+        time_taken = seconds[each.name]
+        lines.append(
+            f"{each.name:58s} {time_taken:16.3f} {time_taken / best:8.2f} {each.accuracy():9.4f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/processed/mnist.npz"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=200)
+    arguments = parser.parse_args()
+    data = Data(arguments.data)
+    threads = os.cpu_count() or 1
+    field = contestants(data, threads)
+    seconds = measure(field, arguments.rounds, arguments.steps)
+    print(f"medians of {arguments.rounds} rounds of {arguments.steps} steps; {data.source}")
+    print(table(field, seconds))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process, all contestants: {peak:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The splits of a dataset, normalized and on the device that computes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stages.core import params
+from stages.core.datasets import Images, Labels, Prepared
+from stages.core.stack import Scores, Stack
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split, ready to compute with."""
+
+    inputs: Tensor
+    """(examples, 784), normalized."""
+    labels: Tensor
+    """(examples,), int64."""
+
+    @classmethod
+    def normalized(
+        cls, images: Images, labels: Labels, mean: float, deviation: float, device: torch.device
+    ) -> "Examples":
+        """Scale pixels to 0–1, then centre and divide them."""
+        pixels = torch.from_numpy(images).to(device).flatten(start_dim=1).float()
+        return cls(
+            inputs=pixels.div_(255).sub_(mean).div_(deviation),
+            labels=torch.from_numpy(labels).to(device).long(),
+        )
+
+    def scores_of(self, stack: Stack) -> Scores:
+        """Score every network of a stack."""
+        return stack.evaluate(self.inputs, self.labels)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits; nothing is ever chosen by the last."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+    @classmethod
+    def of(
+        cls, prepared: Prepared, normalization: params.Normalization, device: torch.device
+    ) -> "Splits":
+        """Normalize the splits alike, by the training split's statistics or the fixed ones."""
+        mean, deviation = normalization.mean, normalization.deviation
+        if mean is None or deviation is None:
+            mean, deviation = float(prepared.mean), float(prepared.deviation)
+
+        def ready(images: Images, labels: Labels) -> Examples:
+            return Examples.normalized(images, labels, mean, deviation, device)
+
+        return cls(
+            train=ready(prepared.train_images, prepared.train_labels),
+            validation=ready(prepared.validation_images, prepared.validation_labels),
+            test=ready(prepared.test_images, prepared.test_labels),
+        )
