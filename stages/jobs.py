@@ -101,15 +101,18 @@ def side_by_side(names: Sequence[str], jobs: int, title: str) -> None:
         UserError: A stage failed; with what it printed. The others have been stopped.
     """
     processes = Processes()
+
+    def run_stage(name: str) -> None:
+        status, printed = processes.run([*DVC, "--wait-for-lock", "repro", "--single-item", name])
+        if status:
+            raise UserError(f"{name} failed:\n{printed}")
+
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(names), desc=title, unit="stage") as bar:
-        command = [*DVC, "--wait-for-lock", "repro", "--single-item"]
-        started = {pool.submit(processes.run, [*command, name]): name for name in names}
+        started = {pool.submit(run_stage, name): name for name in names}
         try:
             for ended in as_completed(started):
-                status, printed = ended.result()
-                if status:
-                    raise UserError(f"{started[ended]} failed:\n{printed}")
-                bar.set_postfix_str(started[ended])
+                ended.result()
+                bar.set_postfix_str(started[ended], refresh=False)
                 bar.update()
         except BaseException:
             processes.stop()
