@@ -4,13 +4,16 @@ PYTHON ?= python3
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro demo test
+.PHONY: repro demo test bench
 
 repro: .venv/ready
 	python -m stages.jobs $(JOBS)
 
 demo: .venv/ready
 	python -m stages.demo .demo
+
+bench: .venv/ready
+	python -m benchmarks.step
 
 test: .venv/ready
 	ruff check

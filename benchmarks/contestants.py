@@ -156,7 +156,7 @@ class InMemory(Contestant):
 
     def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield shuffled batches."""
-        for chosen in torch.randperm(len(self.data.inputs))[: steps * BATCH].split(BATCH):
+        for chosen in torch.split(torch.randperm(len(self.data.inputs))[: steps * BATCH], BATCH):
             yield self.data.inputs[chosen], self.data.targets[chosen]
 
     def run(self, steps: int) -> None:
@@ -164,7 +164,7 @@ class InMemory(Contestant):
         for inputs, targets in self.batches(steps):
             self.optimizer.zero_grad()
             loss = nn.functional.cross_entropy(self.model(inputs), targets)
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
 
     def accuracy(self) -> float:
@@ -215,7 +215,7 @@ class Notebook(InMemory):
             self.optimizer.zero_grad()
             logits = self.model(inputs)
             loss = nn.functional.cross_entropy(logits, targets)
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
             running += loss.item() * len(targets)
             running += (logits.argmax(dim=1) == targets).sum().item()
