@@ -18,6 +18,7 @@ from stages.core.errors import UserError, run
 from stages.core.files import json_text, whole_file
 
 CONFIDENCE = 0.95
+FEWEST_FOR_AN_INTERVAL = 3
 DIGITS = 6
 """Significant digits in the tables: finer differences are rounding of the arithmetic."""
 
@@ -169,12 +170,15 @@ def interval(values: pd.Series) -> dict[str, float]:
     """Compute mean, standard deviation and the 95 % interval of the mean (Student's t).
 
     Args:
-        values: One a seed; missing ones do not count. One value has a mean and no more.
+        values: One a seed; missing ones do not count. Fewer than three have a mean and no more.
     """
     known = values.dropna().astype(float)
-    mean, deviation = known.mean(), known.std(ddof=1)
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, df=len(known) - 1) if len(known) > 1 else np.nan
-    reach = quantile * deviation / np.sqrt(max(len(known), 1))
+    mean = known.mean()
+    if len(known) < FEWEST_FOR_AN_INTERVAL:
+        return {"mean": mean, "std": np.nan, "low": np.nan, "high": np.nan}
+    deviation = known.std(ddof=1)
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, df=len(known) - 1)
+    reach = quantile * deviation / np.sqrt(len(known))
     return {"mean": mean, "std": deviation, "low": mean - reach, "high": mean + reach}
 
 
@@ -223,7 +227,7 @@ def readable(grid: pd.DataFrame) -> str:
                 "test accuracy, trained seeds (%)": shown(row, "trained_test_accuracy", 2, 100),
                 "training loss (nats)": shown(row, "train_loss", 4),
                 "steps to threshold": shown(row, "steps_to_threshold", 0),
-                "feature sparsity, layer 2": shown(row, "feature_sparsity_2", 3),
+                "active features, layer 2 (%)": shown(row, "feature_sparsity_2", 1, 100),
             }
         )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) + "\n"

@@ -6,21 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
-import yaml
+from ruamel.yaml import YAML
 
 from stages.core.errors import UserError, run
-
-SHOWN = {
-    "role": "role",
-    "learning_rate": "rate",
-    "seeds": "seeds",
-    "seeds_diverged": "diverged",
-    "test_accuracy_mean": "test accuracy",
-    "test_accuracy_std": "± (sd)",
-    "test_loss_mean": "test loss",
-    "steps_to_threshold_mean": "steps to threshold",
-}
 
 
 def copy_project(project: Path, target: Path) -> None:
@@ -45,16 +33,12 @@ def copy_project(project: Path, target: Path) -> None:
 
 
 def change_params(project: Path, **changes: object) -> None:
-    """Set top-level keys of a project's params.yaml."""
+    """Set top-level keys of a project's params.yaml; its comments stay."""
     path = project / "params.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump(content | changes, sort_keys=False), encoding="utf-8")
-
-
-def results(grid: pd.DataFrame) -> str:
-    """Lay out the main columns of metrics/grid.csv for a terminal."""
-    table = grid[list(SHOWN)].rename(columns=SHOWN)
-    return table.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}")
+    yaml = YAML()
+    content = yaml.load(path)
+    content.update(changes)
+    yaml.dump(content, path)
 
 
 def main() -> None:
@@ -69,9 +53,9 @@ def main() -> None:
         status = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder, check=False)
         if status.returncode:
             raise UserError(f"dvc {' '.join(command)} failed in {folder}; its message is above")
-    grid = pd.read_csv(folder / "metrics/grid.csv")
-    print(f"\nscikit-learn's digits, 1,797 images:\n\n{results(grid)}")
-    print(f"\nTables in {folder / 'metrics'}, figures in {folder / 'metrics/figures'}")
+    print("\nscikit-learn's digits, 1,797 images; what the columns mean is in README.md:\n")
+    print((folder / "metrics" / "grid.md").read_text(encoding="utf-8"))
+    print(f"Tables in {folder / 'metrics'}, figures in {folder / 'metrics/figures'}")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _load(source: type[MNIST], root: Path, train: bool) -> MNIST:
     except (RuntimeError, HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        reason = " ".join(str(error).replace("\n", "; ").split()).rstrip("; ")
+        reason = " ".join(str(error).split()).rstrip(".")
         ways_on = WAYS_ON.format(folder=source.__name__, archive=source.resources[0][0])
         raise UserError(f"{source.__name__} cannot be downloaded. {reason}. {ways_on}") from None
 

@@ -219,3 +219,10 @@ def test_interval_is_that_of_scipy() -> None:
     known = values.dropna()
     low, high = stats.t.interval(0.95, 3, loc=known.mean(), scale=stats.sem(known))
     assert found == pytest.approx({"mean": 0.325, "std": known.std(), "low": low, "high": high})
+
+
+@pytest.mark.parametrize("known", [[], [0.5], [0.5, 0.7]])
+def test_fewer_than_three_seeds_have_no_interval(known: list[float]) -> None:
+    found = interval(pd.Series([*known, np.nan]))
+    assert found["mean"] == pytest.approx(np.mean(known) if known else np.nan, nan_ok=True)
+    assert all(math.isnan(found[name]) for name in ("std", "low", "high"))
