@@ -19,7 +19,7 @@ test: .venv/ready
 	ruff check
 	ruff format --check
 	mypy
-	pytest
+	pytest --numprocesses auto
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11')"

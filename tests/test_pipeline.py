@@ -190,7 +190,7 @@ def test_another_diagnostic_trains_nothing(repository: Path) -> None:
 
 
 def test_the_pipeline_stays_within_60_stages() -> None:
-    listed = call(PROJECT, "dvc", "stage", "list", "--name-only").split()
+    listed = call(PROJECT, "dvc", "--wait-for-lock", "stage", "list", "--name-only").split()
     assert len(listed) <= 60
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from stages.demo import copy_project
+
 PROJECT = Path(__file__).parent.parent
 
 
-def test_no_stage_differs_from_the_one_that_made_the_results() -> None:
+def test_no_stage_differs_from_the_one_that_made_the_results(tmp_path: Path) -> None:
+    """Ask where no data is at hand: here it may be that of an experiment."""
+    copy_project(PROJECT, tmp_path)
+    shutil.copy(PROJECT / "dvc.lock", tmp_path)
+    shutil.copytree(PROJECT / "metrics", tmp_path / "metrics")
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "config", "core.no_scm", "true"], cwd=tmp_path, check=True)
     ended = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"],
-        cwd=PROJECT,
+        [*dvc, "repro", "--allow-missing", "--dry"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
