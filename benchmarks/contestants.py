@@ -243,7 +243,9 @@ class ScikitLearn(Contestant):
         chosen = np.random.default_rng(0).permutation(len(self.inputs))[: steps * BATCH]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.partial_fit(self.inputs[chosen], self.data.labels[chosen], np.arange(10))
+            self.model.partial_fit(
+                self.inputs[chosen], self.data.labels[chosen], classes=np.arange(10)
+            )
 
     def accuracy(self) -> float:
         """Score the network."""
