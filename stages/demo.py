@@ -10,6 +10,9 @@ from ruamel.yaml import YAML
 
 from stages.core.errors import UserError, run
 
+QUICK_DIAGNOSIS = {"examples": 500, "every_epochs": 5, "tolerance": 0.01}
+"""Instead of every epoch: measuring would take longer than training."""
+
 
 def copy_project(project: Path, target: Path) -> None:
     """Copy the project's own files, edited or not, without its results and what git ignores.
@@ -48,7 +51,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     shutil.rmtree(folder, ignore_errors=True)
     copy_project(Path.cwd(), folder)
-    change_params(folder, datasets=["digits"])
+    change_params(folder, datasets=["digits"], diagnose=QUICK_DIAGNOSIS)
     for command in (["config", "core.no_scm", "true"], ["repro"]):
         status = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder, check=False)
         if status.returncode:
