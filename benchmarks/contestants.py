@@ -19,12 +19,14 @@ from torchvision import transforms
 from stages.core import datasets
 from stages.core.datasets import Prepared
 from stages.core.sgd import Pass, StochasticGradientDescent
-from stages.core.stack import Stack
+from stages.core.stack import Stack, score
 
 WIDTHS = (784, 256, 128, 10)
 BATCH = 32
 RATE = 0.1
 MODEL_EPOCH = 60_000
+SLIGHTLY = -1e-9
+"""Factor of the floor's updates: with 0 the library would leave the products out."""
 
 
 class Data:
@@ -99,7 +101,7 @@ class OurStack(Contestant):
 
     def accuracy(self) -> float:
         """Score the first network."""
-        scores = self.stack.evaluate(self.data.test_inputs, self.data.test_targets)
+        scores = score(self.stack.predict(self.data.test_inputs, self.data.test_targets))
         return float(scores.accuracy[0])
 
 
@@ -131,7 +133,7 @@ class Products(OurStack):
                 for depth in range(len(weights) - 1, 0, -1):
                     torch.bmm(deltas[depth + 1], weights[depth].mT, out=deltas[depth])
                 for depth, weight in enumerate(weights):
-                    weight.baddbmm_(activations[depth].mT, deltas[depth + 1], alpha=0)
+                    weight.baddbmm_(activations[depth].mT, deltas[depth + 1], alpha=SLIGHTLY)
 
     def accuracy(self) -> float:
         """Learn nothing."""

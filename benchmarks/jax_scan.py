@@ -8,7 +8,7 @@ import torch
 from jax import numpy as jnp
 
 from benchmarks.contestants import BATCH, RATE, WIDTHS, Contestant, Data
-from stages.core.stack import Stack
+from stages.core.stack import Stack, score
 
 
 class Jax(Contestant):
@@ -55,5 +55,5 @@ class Jax(Contestant):
             [torch.tensor(np.asarray(each)[first]) for each in self.weights],
             [torch.tensor(np.asarray(each)[first])[:, None] for each in self.biases],
         )
-        scores = stack.evaluate(self.data.test_inputs, self.data.test_targets)
+        scores = score(stack.predict(self.data.test_inputs, self.data.test_targets))
         return float(scores.accuracy[0])

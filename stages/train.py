@@ -51,10 +51,21 @@ def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
         yield torch.stack([torch.randperm(examples, generator=each) for each in generators])
 
 
+def starting_stack(splits: Splits, declared: TrainParams) -> Stack:
+    """Make a network for every seed, as its seed alone decides, where the examples are."""
+    inputs = splits.train.inputs
+    widths = (inputs.shape[1], *declared.network.hidden, CLASSES)
+    return Stack.initialized(widths, declared.seeds).to(inputs.device)
+
+
+@torch.inference_mode()
 def train(
     stack: Stack, splits: Splits, rates: Tensor, declared: TrainParams
 ) -> Iterator[records.Epoch]:
     """Train a stack in place.
+
+    A network whose parameters are not all finite when an epoch begins takes no more steps: nothing
+    it could do would bring it back.
 
     Args:
         stack: The networks at their start, one for each seed of `declared`.
@@ -69,50 +80,56 @@ def train(
     inputs, labels = splits.train.inputs, splits.train.labels
     steps = math.ceil(len(labels) / recipe.batch_size)
     curve = factors(recipe.schedule, recipe.epochs, steps)
-    descent = StochasticGradientDescent(stack, recipe.clip_norm)
     shuffles = orders(declared.seeds, len(labels))
     for epoch in range(recipe.epochs):
-        order = next(shuffles).to(labels.device)
+        running = stack.finite().cpu()
+        order = next(shuffles)[running].to(labels.device)
         rates_now = curve[epoch][:, None] * rates
-        this = Pass(inputs, labels[order], order, rates_now.to(inputs), recipe.batch_size)
-        this.start(stack)
-        early_scores = []
-        for step in range(steps):
+        this = Pass(
+            inputs, labels[order], order, rates_now[:, running].to(inputs), recipe.batch_size
+        )
+        moving = stack.only(running)
+        this.start(moving)
+        descent = StochasticGradientDescent(moving, recipe.clip_norm)
+        early_predictions = {}
+        for step in range(steps if moving.size else 0):
             descent.step(this, step)
             if epoch < early.epochs and (step + 1) % early.every_steps == 0:
-                early_scores.append((step + 1, splits.validation.scores_of(stack)))
-        by_step = records.Steps.of(this)
+                stack.put(running, moving)
+                early_predictions[step + 1] = splits.validation.predictions_of(stack)
+        stack.put(running, moving)
+        by_step = records.Steps.of(this).spread(running)
+        one_class = float((labels == 0).double().mean())
         yield records.Epoch(
-            train=score(this.log_likelihood, this.correct),
+            train=score(this.predictions).spread(running, one_class),
             validation=splits.validation.scores_of(stack),
             test=splits.test.scores_of(stack),
             learning_rates=rates_now[-1],
             steps=by_step,
             noise_scale=by_step.noise_scale(recipe.batch_size),
-            early=early_scores,
+            early={step: score(each) for step, each in early_predictions.items()},
             parameters=stack.arrays(),
         )
 
 
 def train_run(
-    splits: Splits, dataset: str, rate: float, title: str, declared: TrainParams
+    stack: Stack, splits: Splits, rate: float, declared: TrainParams, *, dataset: str, title: str
 ) -> runs.Run:
-    """Train a network for every seed at one rate, showing progress, and gather the run."""
+    """Train a stack in place, a network for every seed, at one rate, and gather the run.
+
+    Args:
+        stack: The networks at their start.
+        splits: What they learn from and are scored on.
+        rate: The learning rate before any schedule.
+        declared: Seeds, recipe and evaluation interval.
+        dataset: Its name.
+        title: What the progress is called.
+    """
     seeds, recipe = declared.seeds, declared.training
-    widths = (splits.train.inputs.shape[1], *declared.network.hidden, CLASSES)
-    stack = Stack.initialized(widths, seeds)
     parameters = [stack.arrays()]
-    stack = stack.to(splits.train.inputs.device)
     rates = torch.full((len(seeds),), rate, dtype=torch.float64)
-    epochs = []
-    progress = tqdm(total=recipe.epochs, desc=title, unit="epoch", disable=None)
-    with progress, torch.inference_mode():
-        for epoch in train(stack, splits, rates, declared):
-            epochs.append(epoch)
-            parameters.append(epoch.parameters)
-            progress.update()
-            if progress.disable:
-                print(f"{title}: {report(epoch, len(epochs), recipe.epochs)}", file=sys.stderr)
+    epochs = list(shown(train(stack, splits, rates, declared), recipe.epochs, title))
+    parameters += [epoch.parameters for epoch in epochs]
     by_step = records.step_arrays(epochs)
     steps = len(epochs[0].steps.loss)
     facts = {
@@ -130,6 +147,16 @@ def train_run(
         steps=by_step,
         parameters={name: np.stack([each[name] for each in parameters]) for name in parameters[0]},
     )
+
+
+def shown(epochs: Iterator[records.Epoch], total: int, title: str) -> Iterator[records.Epoch]:
+    """Pass epochs on as they end, with a progress bar on a terminal and a line each elsewhere."""
+    with tqdm(total=total, desc=title, unit="epoch", disable=None) as progress:
+        for number, epoch in enumerate(epochs, start=1):
+            progress.update()
+            if progress.disable:
+                print(f"{title}: {report(epoch, number, total)}", file=sys.stderr)
+            yield epoch
 
 
 def chance_accuracy(labels: Tensor) -> float:
@@ -152,7 +179,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--lr", help="a rate of the grid; without it, params.yaml's candidate")
+    parser.add_argument(
+        "--lr", type=float, help="a rate of the grid; without it, params.yaml's candidate"
+    )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     dataset = arguments.prepared.stem
@@ -163,13 +192,14 @@ def main() -> None:
         title = f"{dataset} at {rate:g} (candidate)"
     else:
         declared = params.load(TrainParams, arguments.params)
-        rate = float(arguments.lr)
+        rate = arguments.lr
         title = f"{dataset} at {rate:g}"
     make_deterministic(declared.seeds[0], declared.compute)
     device = device_named(declared.compute.device)
     prepared = load(Prepared, arguments.prepared, f"preprocess@{dataset}")
     splits = Splits.of(prepared, declared.normalization, device)
-    finished = train_run(splits, dataset, rate, title, declared)
+    stack = starting_stack(splits, declared)
+    finished = train_run(stack, splits, rate, declared, dataset=dataset, title=title)
     with whole_directory(arguments.run) as draft:
         runs.save(finished, draft)
 

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor, nn
 
 from stages.core.sgd import Pass, StochasticGradientDescent
-from stages.core.stack import Stack
+from stages.core.stack import Stack, score
 
 WIDTHS = (12, 9, 7, 10)
 SEEDS = (3, 4, 5)
@@ -103,7 +103,9 @@ def test_steps_are_those_of_autograd_and_torch_sgd(clip_norm: float | None) -> N
             assert float(this.step_losses()[step, network]) == pytest.approx(
                 float(loss.detach()), rel=1e-12
             )
-            assert torch.equal(this.correct[network, part], logits.argmax(dim=1) == truth)
+            assert torch.equal(
+                this.predictions.correct[network, part], logits.argmax(dim=1) == truth
+            )
         for ours, theirs in zip(parameters(stack, network), model.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs.detach(), rtol=1e-10, atol=1e-12)
 
@@ -172,7 +174,9 @@ def test_a_network_that_diverges_leaves_the_others_untouched() -> None:
     take_steps(disturbed, wild)
     assert not wild.step_losses()[-1, 1].isfinite()
     for network in (0, 2):
-        assert torch.equal(wild.log_likelihood[network], calm.log_likelihood[network])
+        assert torch.equal(
+            wild.predictions.log_likelihood[network], calm.predictions.log_likelihood[network]
+        )
         for ours, theirs in zip(
             parameters(disturbed, network), parameters(stack, network), strict=True
         ):
@@ -183,7 +187,7 @@ def test_evaluation_agrees_with_scikit_learn() -> None:
     stack = Stack.initialized(WIDTHS, SEEDS).to(torch.float64)
     inputs = torch.randn(23, WIDTHS[0], dtype=torch.float64) * 5
     labels = torch.arange(23) % 10
-    scores = stack.evaluate(inputs, labels, chunk=7)
+    scores = score(stack.predict(inputs, labels, chunk=7))
     for network, seed in enumerate(SEEDS):
         with torch.no_grad():
             probabilities = reference(seed).double()(inputs).softmax(dim=1).numpy()
@@ -195,3 +199,18 @@ def test_evaluation_agrees_with_scikit_learn() -> None:
         assert float(scores.mape[network]) == pytest.approx(
             100 * abs(1 - probabilities[range(23), truth]).mean()
         )
+
+
+def test_no_step_reads_back_from_the_device() -> None:
+    """Tensors without data refuse to be read; a step that waited for its device would fail."""
+    stack = Stack.initialized(WIDTHS, SEEDS).to(torch.device("meta"))
+    this = planned()
+    rates = this.rates.to("meta", torch.float32)
+    inputs, labels, order = (each.to("meta") for each in (this.inputs, this.labels, this.order))
+    this = Pass(inputs.float(), labels, order, rates, BATCH)
+    with torch.inference_mode():
+        take_steps(stack, this, clip_norm=1.0)
+        predictions = stack.predict(inputs.float(), labels[0])
+    assert this.scales.device.type == predictions.correct.device.type == "meta"
+    with pytest.raises(RuntimeError, match="meta"):
+        bool(this.scales[0, 0] > 0)

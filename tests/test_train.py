@@ -15,7 +15,7 @@ from stages.core.datasets import Prepared, save
 from stages.core.errors import UserError
 from stages.core.examples import Splits
 from stages.core.stack import Stack
-from stages.train import TrainParams, main, orders
+from stages.train import TrainParams, main, orders, starting_stack, train
 
 PROJECT = Path(__file__).parent.parent
 BIG = 1e30
@@ -230,3 +230,27 @@ def test_json_of_a_run_is_strict(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
     json.loads((target / "run.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert isinstance(pd.read_csv(target / "history.csv"), pd.DataFrame)
+
+
+def test_a_network_that_exploded_steps_no_more_and_disturbs_none(folder: Path) -> None:
+    declared = params.load(TrainParams, folder / "params.yaml")
+    with np.load(folder / "small.npz") as arrays:
+        prepared = Prepared(**arrays)
+    splits = Splits.of(prepared, declared.normalization, torch.device("cpu"))
+    ended = []
+    for second in (0.1, BIG):
+        stack = starting_stack(splits, declared)
+        rates = torch.tensor([0.1, second], dtype=torch.float64)
+        ended.append(list(train(stack, splits, rates, declared)))
+    share_of_class_0 = 0.1
+    for calm, wild in zip(*ended, strict=True):
+        for name, values in vars(calm.steps).items():
+            assert torch.equal(getattr(wild.steps, name)[:, 0], values[:, 0])
+        for split in ("train", "validation", "test"):
+            ours, theirs = getattr(wild, split), getattr(calm, split)
+            assert [float(each[0]) for each in ours] == [float(each[0]) for each in theirs]
+            assert torch.isnan(ours.loss[1])
+            if wild is ended[1][-1]:
+                assert float(ours.accuracy[1]) == pytest.approx(share_of_class_0)
+        assert wild.early.keys() == calm.early.keys()
+    assert torch.isnan(ended[1][-1].steps.loss[:, 1]).all()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stages.core import params
 from stages.core.datasets import Images, Labels, Prepared
-from stages.core.stack import Scores, Stack
+from stages.core.stack import Predictions, Scores, Stack, score
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,13 @@ class Examples:
             labels=torch.from_numpy(labels).to(device).long(),
         )
 
+    def predictions_of(self, stack: Stack) -> Predictions:
+        """Ask every network of a stack about every example."""
+        return stack.predict(self.inputs, self.labels)
+
     def scores_of(self, stack: Stack) -> Scores:
         """Score every network of a stack."""
-        return stack.evaluate(self.inputs, self.labels)
+        return score(self.predictions_of(stack))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -111,13 +111,24 @@ class Normalization(_Section):
         return self
 
 
+ScheduleName = Annotated[
+    Literal["constant", "notebook", "step", "cosine", "warmup", "warmup_cosine"],
+    Field(description="one of constant, notebook, step, cosine, warmup, warmup_cosine"),
+]
+ClipNorm = Annotated[
+    Positive | None, Field(description="a number above 0, or null for no clipping")
+]
+Rates = Annotated[
+    tuple[Rate, ...],
+    AfterValidator(_all_different),
+    Field(min_length=1, description="a list of different rates, such as [0.1, 0.2]"),
+]
+
+
 class Schedule(_Section):
     """How the learning rate changes as training goes on."""
 
-    name: Annotated[
-        Literal["constant", "notebook", "step", "cosine", "warmup", "warmup_cosine"],
-        Field(description="one of constant, notebook, step, cosine, warmup, warmup_cosine"),
-    ]
+    name: ScheduleName
     decay: Annotated[
         Positive,
         Field(le=1, description="a number above 0, at most 1"),
@@ -134,10 +145,7 @@ class Training(_Section):
 
     epochs: Count
     batch_size: Count
-    clip_norm: Annotated[
-        Positive | None,
-        Field(description="a number above 0, or null for no clipping"),
-    ]
+    clip_norm: ClipNorm
     schedule: Schedule
 
     @model_validator(mode="after")
@@ -190,15 +198,97 @@ class Aggregate(_Section):
     trained_accuracy: Share
 
 
+CORE = "core"
+"""The recipe of `training` and `normalization`, which the audit's recipes are held against."""
+
+RecipeName = Annotated[
+    str,
+    Field(
+        pattern="^[a-z][a-z0-9_]*$",
+        description="a name of lower-case letters, digits and underscores",
+    ),
+]
+
+
+class Recipe(_Section):
+    """A way to train that the audit compares with others; what it leaves out is as in `training`.
+
+    Attributes:
+        after: The recipe it differs from in one thing; null: the one before it in the ladder.
+        rates: null: the grid.
+        start: Whether every rate starts from the seed's own weights, or from those that the rate
+            before it in the list has left.
+        normalization: By the training split's own statistics, or by the published ones.
+    """
+
+    after: Annotated[str | None, Field(description="the name of a recipe, core, or null")]
+    rates: Annotated[
+        Rates | None, Field(description="a list of different rates, or null for the grid's")
+    ]
+    start: Annotated[Literal["fresh", "carried"], Field(description="fresh or carried")]
+    normalization: Annotated[Literal["own", "published"], Field(description="own or published")]
+    clip_norm: ClipNorm
+    schedule: ScheduleName
+
+
+class FixedNormalization(_Section):
+    """What pixels, scaled to 0–1, are centred and divided by."""
+
+    mean: Annotated[Finite, Field(description="a finite number")]
+    deviation: Annotated[Positive, Field(description="a finite number above 0")]
+
+
+class Boundary(_Section):
+    """How the rate is searched for at which a seed stops being trained."""
+
+    low: Annotated[Positive, Field(description="a rate above 0")]
+    high: Annotated[Positive, Field(description="a rate above low")]
+    resolution: Annotated[Finite, Field(gt=1, description="a ratio above 1, such as 1.05")]
+    recipes: Annotated[
+        tuple[RecipeName, ...],
+        AfterValidator(_all_different),
+        Field(description="a list of names of recipes, core among them or not"),
+    ]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low >= self.high:
+            raise PydanticCustomError("order", "low must be below high")
+        return self
+
+
+class Audit(_Section):
+    """The published protocol, undone choice by choice."""
+
+    ladder: Annotated[
+        tuple[RecipeName, ...],
+        AfterValidator(_all_different),
+        Field(min_length=1, description="a list of different names of recipes"),
+    ]
+    recipes: Annotated[dict[RecipeName, Recipe], Field(description="recipes by name")]
+    published_normalization: Annotated[
+        dict[DatasetName, FixedNormalization],
+        Field(description="mean and deviation for each dataset that has published ones"),
+    ]
+    boundary: Boundary
+
+    @model_validator(mode="after")
+    def _names_are_defined(self) -> Self:
+        known = {CORE, *self.recipes}
+        named = {*self.ladder, *self.boundary.recipes}
+        named |= {recipe.after for recipe in self.recipes.values() if recipe.after is not None}
+        if CORE in self.ladder or CORE in self.recipes:
+            raise PydanticCustomError("core", "core is the recipe of training, not one of these")
+        for name in sorted(named - known):
+            raise PydanticCustomError("recipe", "{name} is none of the recipes", {"name": name})
+        return self
+
+
 class Params(_Section):
     """The whole of params.yaml."""
 
     lr: Rate
-    learning_rates: Annotated[
-        tuple[Rate, ...],
-        AfterValidator(_all_different),
-        Field(min_length=1, description="a list of different rates, such as [0.1, 0.2]"),
-    ]
+    learning_rates: Rates
     datasets: Annotated[
         tuple[
             Annotated[DatasetName, Field(description="mnist, fashion_mnist, kmnist or digits")],
@@ -220,6 +310,7 @@ class Params(_Section):
     compute: Compute
     diagnose: Diagnose
     aggregate: Aggregate
+    audit: Audit
 
     @model_validator(mode="after")
     def _every_dataset_has_a_threshold(self) -> Self:
@@ -261,7 +352,10 @@ def load(declared: type[Declared], path: Path) -> Declared:
 
 def _first_problem(error: ValidationError) -> str:
     """Say in one line which key is wrong, what it holds and what it may hold."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt key is also a missing one; the spelling is what to tell.
+    unknown = (each for each in problems if each["type"] == "extra_forbidden")
+    problem = next(unknown, problems[0])
     place = [part for part in problem["loc"] if part not in ("int", "float")]
     key = ".".join(str(part) for part in place)
     if problem["type"] == "extra_forbidden":
@@ -270,18 +364,19 @@ def _first_problem(error: ValidationError) -> str:
     allowed = _description(place)
     if problem["type"] == "missing":
         return f"{key} is missing: give {allowed}"
-    if not key:
-        return problem["msg"]
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key} = {_shown(problem['input'])}: {message}" + (f"; give {allowed}" * bool(allowed))
+    if not key:
+        return message
+    if isinstance(problem["input"], dict | BaseModel):
+        # What is wrong is how the parts of a section go together.
+        return f"{key}: {message}"
+    return f"{key} = {_shown(problem['input'])}: {message}" + f"; give {allowed}" * bool(allowed)
 
 
 def _shown(value: Any) -> str:
     """Show a value as YAML would, on one line."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, BaseModel):
-        value = value.model_dump()
     return (
         yaml.safe_dump(
             list(value) if isinstance(value, tuple) else value, default_flow_style=True, width=10**6
@@ -295,8 +390,16 @@ def _shown(value: Any) -> str:
 def _fields(place: Sequence[Any]) -> Sequence[str]:
     model: Any = Params
     for part in place:
-        model = model.model_fields[part].annotation
+        model = _inside(model, part)
     return tuple(model.model_fields)
+
+
+def _inside(annotation: Any, part: Any) -> Any:
+    """Find the type of a part of a section or of a mapping; None for a part of anything else."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    field = getattr(annotation, "model_fields", {}).get(part)
+    return field and field.annotation
 
 
 def _description(place: Sequence[Any]) -> str:
@@ -305,8 +408,8 @@ def _description(place: Sequence[Any]) -> str:
     described = ""
     for part in place:
         field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            break
-        described = field.description or described
-        model = field.annotation
-    return described or f"a section with the keys {', '.join(_fields(place))}"
+        described = (field and field.description) or described
+        model = _inside(model, part)
+    if hasattr(model, "model_fields"):
+        return f"a section with the keys {', '.join(_fields(place))}"
+    return described

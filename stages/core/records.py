@@ -46,10 +46,16 @@ class Steps:
             gradient_norm=gradient_norm,
             layer_gradient_norm=this.squared_norms.mT.clamp(min=0).sqrt().cpu(),
             example_gradient_norm=this.example_squared_norms.sqrt().cpu(),
-            relative_update=(
-                this.scales.cpu() * gradient_norm / this.parameter_norms().cpu()
-            ).float(),
+            relative_update=(this.scales.cpu() * gradient_norm / this.parameter_norms()).float(),
         )
+
+    def spread(self, running: Tensor) -> "Steps":
+        """Give each network its place in a larger stack; NaN for the others.
+
+        Args:
+            running: (networks of the larger stack,), whether a network is among these.
+        """
+        return Steps(**{name: _spread(values, running) for name, values in vars(self).items()})
 
     def noise_scale(self, batch: int) -> Tensor:
         """Estimate tr(Σ)/‖G‖² over the epoch, (networks,): the batch at which noise equals signal.
@@ -69,6 +75,12 @@ class Steps:
         return torch.where(signal > 0, noise / signal, torch.nan)
 
 
+def _spread(by_step: Tensor, running: Tensor) -> Tensor:
+    spread = by_step.new_full((len(by_step), len(running), *by_step.shape[2:]), torch.nan)
+    spread[:, running] = by_step
+    return spread
+
+
 @dataclass(frozen=True)
 class Epoch:
     """One pass over the training split, a value or a column a network."""
@@ -82,8 +94,8 @@ class Epoch:
     steps: Steps
     noise_scale: Tensor
     """(networks,), as in `Steps.noise_scale`."""
-    early: list[tuple[int, Scores]]
-    """Validation scores after so many steps of this epoch."""
+    early: dict[int, Scores]
+    """Steps of this epoch → validation scores after them."""
     parameters: dict[str, NDArray[np.float32]]
     """The networks at its end, as in `Stack.arrays`."""
 
@@ -116,7 +128,7 @@ def validation_history(epochs: Sequence[Epoch], seeds: Sequence[int]) -> pd.Data
     before = 0
     for epoch in epochs:
         steps = len(epoch.steps.loss)
-        for step, scores in {**dict(epoch.early), steps: epoch.validation}.items():
+        for step, scores in {**epoch.early, steps: epoch.validation}.items():
             columns = {
                 "seed": list(seeds),
                 "step": before + step,

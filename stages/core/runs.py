@@ -56,22 +56,31 @@ class Run:
     start, then at the end of each epoch."""
 
 
-def save(run: Run, folder: Path) -> None:
-    """Write a run into an existing folder; floats at full precision."""
-    tables = run.tables
+def save_tables(tables: Tables, folder: Path) -> None:
+    """Write the small part of a run into an existing folder; floats at full precision."""
     (folder / "run.json").write_text(json_text(tables.facts), encoding="utf-8")
     tables.history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
     tables.validation.to_csv(folder / "validation.csv", index=False, lineterminator="\n")
+
+
+def save(run: Run, folder: Path) -> None:
+    """Write a run into an existing folder."""
+    save_tables(run.tables, folder)
     np.savez(folder / "steps.npz", allow_pickle=False, **run.steps)
     np.savez(folder / "parameters.npz", allow_pickle=False, **run.parameters)
 
 
-def load_tables(folder: Path) -> Tables:
-    """Read the small part of a run that `save` wrote.
+def load_tables(folder: Path, command: str | None = None) -> Tables:
+    """Read the small part of a run that `save` or `save_tables` wrote.
+
+    Args:
+        folder: Where.
+        command: What makes it anew, for the remedy; by default that of data/runs.
 
     Raises:
-        UserError: A part is absent or damaged; names the file and the command that makes it anew.
+        UserError: A part is absent or damaged; names the file and the command.
     """
+    command = command or remedy(folder)
     try:
         return Tables(
             facts=json.loads((folder / "run.json").read_text(encoding="utf-8")),
@@ -79,13 +88,9 @@ def load_tables(folder: Path) -> Tables:
             validation=read_table(folder / "validation.csv", VALIDATION),
         )
     except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename} does not exist: make it with: {remedy(folder)}"
-        ) from None
+        raise UserError(f"{error.filename} does not exist: make it with: {command}") from None
     except ValueError as error:
-        raise UserError(
-            f"{folder} is damaged ({error}): make it anew with: {remedy(folder)}"
-        ) from None
+        raise UserError(f"{folder} is damaged ({error}): make it anew with: {command}") from None
 
 
 def load_steps(folder: Path) -> Arrays:

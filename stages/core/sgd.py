@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from stages.core.stack import Stack
+from stages.core.stack import Predictions, Stack
 
 
 @dataclass
@@ -32,11 +32,8 @@ class Pass:
     """(steps, networks): the learning rates."""
     batch: int
     """Examples a step, for each network."""
-    log_likelihood: Tensor = field(init=False)
-    """(networks, examples), in order: log of the probability the network gave to the true class
-    just before the step that the example took part in."""
-    correct: Tensor = field(init=False)
-    """(networks, examples), in order: whether the largest logit was the true class."""
+    predictions: Predictions = field(init=False)
+    """What each network said, in order, just before the step that the example took part in."""
     squared_norms: Tensor = field(init=False)
     """(steps, layers, networks): squared norm of each layer's part of the gradient of the mean
     loss, weights and biases together, before any clipping."""
@@ -52,8 +49,10 @@ class Pass:
     def start(self, stack: Stack) -> None:
         """Make room for what the steps leave behind."""
         like = stack.weights[0]
-        self.log_likelihood = like.new_empty(self.order.shape)
-        self.correct = torch.empty(self.order.shape, dtype=torch.bool, device=like.device)
+        self.predictions = Predictions(
+            log_likelihood=like.new_empty(self.order.shape),
+            correct=torch.empty(self.order.shape, dtype=torch.bool, device=like.device),
+        )
         self.squared_norms = like.new_empty(len(self.rates), len(stack.weights), stack.size)
         self.example_squared_norms = torch.empty_like(self.rates)
         self.projections = torch.empty_like(self.rates)
@@ -66,7 +65,7 @@ class Pass:
 
     def step_losses(self) -> Tensor:
         """Compute the mean loss of each batch, (steps, networks)."""
-        batches = torch.split(self.log_likelihood, self.batch, dim=1)
+        batches = torch.split(self.predictions.log_likelihood, self.batch, dim=1)
         return -torch.stack([batch.mean(dim=1) for batch in batches])
 
     def gradient_norms(self) -> Tensor:
@@ -78,12 +77,19 @@ class Pass:
 
         ‖θ − s·g‖² = ‖θ‖² − 2s⟨θ, g⟩ + s²‖g‖², step by step from the norm at the start.
         """
-        growth = (
-            self.scales.double().square() * self.squared_norms.double().sum(dim=1)
-            - 2 * self.scales.double() * self.projections.double()
+        # On the CPU: MPS has no float64.
+        scales, squared_norms, projections, start = (
+            values.cpu().double()
+            for values in (
+                self.scales,
+                self.squared_norms.sum(dim=1),
+                self.projections,
+                self.start_squared_norms,
+            )
         )
+        growth = scales.square() * squared_norms - 2 * scales * projections
         before = growth.cumsum(dim=0) - growth
-        return (self.start_squared_norms.double() + before).clamp(min=0).sqrt()
+        return (start + before).clamp(min=0).sqrt()
 
 
 class _Buffers:
@@ -94,6 +100,7 @@ class _Buffers:
         rows = (stack.size, batch)
         self.activations = [like.new_empty(*rows, width) for width in stack.widths]
         self.deltas = [torch.empty_like(activation) for activation in self.activations[1:]]
+        self.scratch = [torch.empty_like(delta) for delta in self.deltas]
         self.log_probabilities = torch.empty_like(self.activations[-1])
         self.predicted = torch.empty(rows, dtype=torch.int64, device=like.device)
         self.minus_one = like.new_full((*rows, 1), -1.0)
@@ -135,7 +142,7 @@ class StochasticGradientDescent:
         rows = buffers.activations[0].view(labels.shape[0] * labels.shape[1], -1)
         torch.index_select(this.inputs, 0, this.order[:, part].reshape(-1), out=rows)
         self._forward(buffers)
-        self._record(buffers, labels, this.log_likelihood[:, part], this.correct[:, part])
+        self._record(buffers, labels, *(each[:, part] for each in this.predictions))
         self._backward(buffers, labels)
         self._measure_gradient(buffers, this, at)
         self._update(buffers, this, at)
@@ -184,11 +191,8 @@ class StochasticGradientDescent:
             layer_inputs, outputs = buffers.activations[depth], buffers.activations[depth + 1]
             torch.bmm(layer_inputs, layer_inputs.mT, out=buffers.input_products[depth])
             torch.bmm(delta, delta.mT, out=buffers.delta_products[depth])
-            torch.linalg.vecdot(
-                outputs.flatten(start_dim=1),
-                delta.flatten(start_dim=1),
-                out=buffers.projections[depth],
-            )
+            torch.mul(outputs, delta, out=buffers.scratch[depth])
+            torch.sum(buffers.scratch[depth], dim=(1, 2), out=buffers.projections[depth])
         products = buffers.input_products.add_(1).mul_(buffers.delta_products)
         torch.sum(products, dim=(2, 3), out=this.squared_norms[at]).div_(batch**2)
         each = products.diagonal(dim1=2, dim2=3)

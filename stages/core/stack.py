@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
+class Predictions(NamedTuple):
+    """What each network of a stack said of each example of one split, on the stack's device."""
+
+    log_likelihood: Tensor
+    """(networks, examples): log of the probability given to the true class."""
+    correct: Tensor
+    """(networks, examples): whether the largest logit is the true class."""
+
+
 class Scores(NamedTuple):
     """Means over the examples of one data split, one value a network, float64 on the CPU."""
 
@@ -25,21 +34,30 @@ class Scores(NamedTuple):
     mape: Tensor
     """Mean absolute percentage error of the true class's probability, 0 to 100."""
 
+    def spread(self, running: Tensor, accuracy: float) -> "Scores":
+        """Give each network its place in a larger stack.
 
-def score(log_likelihood: Tensor, correct: Tensor) -> Scores:
-    """Condense what each network said of each example.
+        Args:
+            running: (networks of the larger stack,), whether a network is among these.
+            accuracy: That of the others, whose loss and MAPE are NaN.
+        """
+        blank = running.new_full(running.shape, torch.nan, dtype=torch.float64)
+        spread = Scores(blank, torch.full_like(blank, accuracy), blank.clone())
+        for whole, part in zip(spread, self, strict=True):
+            whole[running] = part
+        return spread
+
+
+def score(predictions: Predictions) -> Scores:
+    """Condense what each network said of each example; waits for the device.
 
     MAPE is `100·mean(|1 − p|)`, p being the probability given to the true class: the true
     probability is 1, which makes the absolute error a percentage of it.
-
-    Args:
-        log_likelihood: (networks, examples), log of the probability given to the true class.
-        correct: (networks, examples), whether the largest logit is the true class.
     """
-    log_likelihood = log_likelihood.cpu().double()
+    log_likelihood = predictions.log_likelihood.cpu().double()
     return Scores(
         loss=-log_likelihood.mean(dim=1),
-        accuracy=correct.cpu().double().mean(dim=1),
+        accuracy=predictions.correct.cpu().double().mean(dim=1),
         mape=100 * -torch.expm1(log_likelihood).mean(dim=1),
     )
 
@@ -111,9 +129,22 @@ class Stack:
             [weight[networks] for weight in self.weights], [bias[networks] for bias in self.biases]
         )
 
+    def put(self, networks: Tensor, others: Self) -> None:
+        """Replace the networks that `only` took, in place."""
+        for part, other in zip(self._parts(), others._parts(), strict=True):
+            part[networks] = other
+
+    def _parts(self) -> list[Tensor]:
+        return [*self.weights, *self.biases]
+
+    def finite(self) -> Tensor:
+        """Tell of each network whether all its parameters are finite, (networks,)."""
+        parts = [part.isfinite().all(dim=2).all(dim=1) for part in self._parts()]
+        return torch.stack(parts).all(dim=0)
+
     def squared_norms(self) -> Tensor:
         """Compute the squared norm of all of each network's parameters, (networks,)."""
-        parts = [part.square().sum(dim=(1, 2)) for part in (*self.weights, *self.biases)]
+        parts = [part.square().sum(dim=(1, 2)) for part in self._parts()]
         return torch.stack(parts).sum(dim=0)
 
     def activations(self, inputs: Tensor) -> Iterator[Tensor]:
@@ -134,8 +165,8 @@ class Stack:
         *_, scores = self.activations(inputs)
         return scores
 
-    def evaluate(self, inputs: Tensor, labels: Tensor, chunk: int = 500) -> Scores:
-        """Score every network on one data split.
+    def predict(self, inputs: Tensor, labels: Tensor, chunk: int = 500) -> Predictions:
+        """Ask every network about one data split.
 
         Args:
             inputs: (examples, pixels).
@@ -151,4 +182,4 @@ class Stack:
             log_probability = logits.log_softmax(dim=2)
             log_likelihood[:, part] = log_probability.gather(2, truth[..., None])[..., 0]
             correct[:, part] = logits.argmax(dim=2) == truth
-        return score(log_likelihood, correct)
+        return Predictions(log_likelihood, correct)
