@@ -74,7 +74,7 @@ def train(
         declared: Seeds, recipe and evaluation interval.
 
     Yields:
-        Each epoch as it ends.
+        Each epoch as it ends, when the stack is as the epoch has left it.
     """
     recipe, early = declared.training, declared.early_validation
     inputs, labels = splits.train.inputs, splits.train.labels
@@ -108,7 +108,6 @@ def train(
             steps=by_step,
             noise_scale=by_step.noise_scale(recipe.batch_size),
             early={step: score(each) for step, each in early_predictions.items()},
-            parameters=stack.arrays(),
         )
 
 
@@ -126,10 +125,15 @@ def train_run(
         title: What the progress is called.
     """
     seeds, recipe = declared.seeds, declared.training
-    parameters = [stack.arrays()]
+    parameters = {
+        name: np.stack([start] * (recipe.epochs + 1)) for name, start in stack.arrays().items()
+    }
     rates = torch.full((len(seeds),), rate, dtype=torch.float64)
-    epochs = list(shown(train(stack, splits, rates, declared), recipe.epochs, title))
-    parameters += [epoch.parameters for epoch in epochs]
+    epochs = []
+    for epoch in shown(train(stack, splits, rates, declared), recipe.epochs, title):
+        epochs.append(epoch)
+        for name, now in stack.arrays().items():
+            parameters[name][len(epochs)] = now
     by_step = records.step_arrays(epochs)
     steps = len(epochs[0].steps.loss)
     facts = {
@@ -145,7 +149,7 @@ def train_run(
             facts, records.history(epochs, seeds), records.validation_history(epochs, seeds)
         ),
         steps=by_step,
-        parameters={name: np.stack([each[name] for each in parameters]) for name in parameters[0]},
+        parameters=parameters,
     )
 
 
@@ -196,8 +200,9 @@ def main() -> None:
         title = f"{dataset} at {rate:g}"
     make_deterministic(declared.seeds[0], declared.compute)
     device = device_named(declared.compute.device)
-    prepared = load(Prepared, arguments.prepared, f"preprocess@{dataset}")
-    splits = Splits.of(prepared, declared.normalization, device)
+    splits = Splits.of(
+        load(Prepared, arguments.prepared, f"preprocess@{dataset}"), declared.normalization, device
+    )
     stack = starting_stack(splits, declared)
     finished = train_run(stack, splits, rate, declared, dataset=dataset, title=title)
     with whole_directory(arguments.run) as draft:

@@ -96,8 +96,6 @@ class Epoch:
     """(networks,), as in `Steps.noise_scale`."""
     early: dict[int, Scores]
     """Steps of this epoch → validation scores after them."""
-    parameters: dict[str, NDArray[np.float32]]
-    """The networks at its end, as in `Stack.arrays`."""
 
 
 def history(epochs: Sequence[Epoch], seeds: Sequence[int]) -> pd.DataFrame:
