@@ -14,6 +14,7 @@ from scipy import stats
 from stages.core import diagnostics, params, runs
 from stages.core.datasets import DatasetName
 from stages.core.diagnostics import Diagnostics
+from stages.core.endings import MEASURED, OUTCOMES, endings
 from stages.core.errors import UserError, run
 from stages.core.files import json_text, whole_file
 
@@ -23,20 +24,7 @@ DIGITS = 6
 """Significant digits in the tables: finer differences are rounding of the arithmetic."""
 
 WHICH_RUN = ["dataset", "role", "learning_rate"]
-MEASURED = {
-    "validation_accuracy": "validation_accuracy",
-    "test_accuracy": "test_accuracy",
-    "test_mape": "test_mape",
-    "test_loss": "test_loss",
-    "train_loss": "train_loss",
-    "train_accuracy": "train_accuracy",
-    "gradient_norm": "gradient_norm_mean",
-    "relative_update": "relative_update_mean",
-    "noise_scale": "noise_scale",
-}
-"""Column of the seeds' table → column of the history, of which it is the last epoch."""
 LAYERED = ["never_firing_share", "feature_sparsity", "effective_rank"]
-OUTCOMES = ["trained", "collapsed", "exploded"]
 
 
 class AggregateParams(BaseModel):
@@ -118,52 +106,21 @@ def _finite(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def seeds_table(study: Sequence[Named], declared: AggregateParams) -> pd.DataFrame:
-    """Sum up each network in a row: how it ended, what it scored last, how fast it learned.
+    """Sum up each network in a row, as in `stages.core.endings`.
 
-    A network diverged when the loss of a step was not finite; its accuracy then is that of
-    predicting one class, and its losses are missing. Steps to the threshold are those before the
-    first evaluation of the validation split that reached it, missing where none did. Sharpness and
-    the columns of the hidden layers are those of the last epoch, missing where it diverged.
+    Sharpness and the columns of the hidden layers are those of the last epoch, missing where the
+    network diverged.
     """
     tables = []
     measured = diagnostics_table(study)
     for named in study:
-        fates = pd.DataFrame(named.run.facts["networks"]).set_index("seed")
-        fates = fates.reindex(columns=["diverged", "epoch", "step", "last_gradient_norms"])
-        fates = fates.rename(columns={"epoch": "diverged_epoch", "step": "diverged_step"})
-        whole = ["diverged_epoch", "diverged_step"]
-        fates[whole] = fates[whole].astype("Int64")
-        fates["last_gradient_norms"] = fates["last_gradient_norms"].map(
-            lambda norms: " ".join(f"{norm:.4g}" for norm in norms), na_action="ignore"
-        )
-        final = named.run.history.drop_duplicates("seed", keep="last").set_index("seed")
-        for column, source in MEASURED.items():
-            fates[column] = _finite(final)[source]
-        fates.insert(0, "outcome", outcomes(fates, declared.aggregate.trained_accuracy))
-        fates.insert(1, "chance_accuracy", named.run.facts["chance_accuracy"])
         threshold = declared.aggregate.threshold_accuracy[named.dataset]
-        evaluations = named.run.validation
-        reached = evaluations[evaluations["accuracy"] >= threshold]
-        fates["steps_to_threshold"] = reached.groupby("seed")["step"].min()
-        tables.append(named.label(fates.reset_index()))
+        rows = endings(named.run, threshold, declared.aggregate.trained_accuracy)
+        tables.append(named.label(rows.reset_index()))
     seeds = pd.concat(tables, ignore_index=True)
     last = measured[measured["epoch"] == measured["epoch"].max()]
     last = last.drop(columns=["epoch", "residual"])
     return seeds.merge(last, on=[*WHICH_RUN, "seed"], how="left")
-
-
-def outcomes(seeds: pd.DataFrame, trained_accuracy: float) -> pd.Series:
-    """Say how each network ended, by rule.
-
-    exploded: the loss of some step was not finite. collapsed: always finite, yet in the last epoch
-    its training accuracy is below `trained_accuracy`. trained: the rest.
-    """
-    names = np.select(
-        [seeds["diverged"].astype(bool), seeds["train_accuracy"] < trained_accuracy],
-        ["exploded", "collapsed"],
-        default="trained",
-    )
-    return pd.Series(names, index=seeds.index)
 
 
 def interval(values: pd.Series) -> dict[str, float]:

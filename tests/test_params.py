@@ -60,12 +60,13 @@ def written(folder: Path, key: str, value: str) -> Path:
         ("aggregate.threshold_accuracy.mnist", "2", "aggregate.threshold_accuracy.mnist = 2: "),
         ("training", "null", "training = null: "),
         ("audit.ladder", "[cliped]", "audit: cliped is none of the recipes"),
+        ("audit.boundaries", "[core]", "audit: core is the recipe of training"),
         ("audit.ladder", "[core]", "audit: core is the recipe of training"),
         ("audit.recipes.clipped.start", "warm", "audit.recipes.clipped.start = warm: "),
         ("audit.recipes.clipped.clip", "1", "unknown key audit.recipes.clipped.clip: the keys "),
         ("audit.recipes.Clipped", "{}", "audit.recipes.Clipped"),
-        ("audit.boundary.low", "5", "audit.boundary: low must be below high"),
-        ("audit.boundary.resolution", "1", "audit.boundary.resolution = 1: "),
+        ("audit.search.low", "5", "audit.search: low must be below high"),
+        ("audit.search.resolution", "1", "audit.search.resolution = 1: "),
     ],
 )
 def test_bad_values_are_refused_in_one_line(

@@ -238,17 +238,12 @@ class FixedNormalization(_Section):
     deviation: Annotated[Positive, Field(description="a finite number above 0")]
 
 
-class Boundary(_Section):
+class Search(_Section):
     """How the rate is searched for at which a seed stops being trained."""
 
     low: Annotated[Positive, Field(description="a rate above 0")]
     high: Annotated[Positive, Field(description="a rate above low")]
     resolution: Annotated[Finite, Field(gt=1, description="a ratio above 1, such as 1.05")]
-    recipes: Annotated[
-        tuple[RecipeName, ...],
-        AfterValidator(_all_different),
-        Field(description="a list of names of recipes, core among them or not"),
-    ]
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -270,14 +265,19 @@ class Audit(_Section):
         dict[DatasetName, FixedNormalization],
         Field(description="mean and deviation for each dataset that has published ones"),
     ]
-    boundary: Boundary
+    search: Search
+    boundaries: Annotated[
+        tuple[RecipeName, ...],
+        AfterValidator(_all_different),
+        Field(min_length=1, description="a list of different names of recipes"),
+    ]
 
     @model_validator(mode="after")
     def _names_are_defined(self) -> Self:
         known = {CORE, *self.recipes}
-        named = {*self.ladder, *self.boundary.recipes}
+        named = {*self.ladder, *self.boundaries}
         named |= {recipe.after for recipe in self.recipes.values() if recipe.after is not None}
-        if CORE in self.ladder or CORE in self.recipes:
+        if CORE in {*self.ladder, *self.recipes, *self.boundaries}:
             raise PydanticCustomError("core", "core is the recipe of training, not one of these")
         for name in sorted(named - known):
             raise PydanticCustomError("recipe", "{name} is none of the recipes", {"name": name})
