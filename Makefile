@@ -4,10 +4,13 @@ PYTHON ?= python3
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro demo test bench
+.PHONY: repro audit demo test bench
 
 repro: .venv/ready
 	python -m stages.jobs $(JOBS)
+
+audit: .venv/ready
+	python -m stages.jobs $(JOBS) dvc.yaml audit/dvc.yaml
 
 demo: .venv/ready
 	python -m stages.demo .demo

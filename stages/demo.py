@@ -29,7 +29,7 @@ def copy_project(project: Path, target: Path) -> None:
         text=True,
     )
     for name in listing.stdout.split("\0"):
-        is_result = name == "dvc.lock" or name.startswith("metrics/")
+        is_result = Path(name).name == "dvc.lock" or name.startswith("metrics/")
         if name and not is_result and (project / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(project / name, target / name)

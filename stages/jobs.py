@@ -1,4 +1,4 @@
-"""Run the pipeline with several stages side by side, a process each, under DVC's own locks.
+"""Run pipelines with several stages side by side, a process each, under DVC's own locks.
 
 `dvc repro` runs one stage at a time, and a stage computes on one thread. Stages of one kind do not
 depend on each other, so kind after kind they are run as `dvc --wait-for-lock repro --single-item`;
@@ -24,8 +24,9 @@ KINDS = (
     ("preprocess",),
     ("train", "candidate"),
     ("diagnose", "diagnose_candidate"),
+    ("core_boundary", "boundary", "rung"),
 )
-"""What may run side by side: each kind needs the ones before it."""
+"""What may run side by side, the longest first: each kind needs the ones before it."""
 SECONDS_TO_STOP = 10
 
 
@@ -74,24 +75,29 @@ class Processes:
                     continue
 
 
-def everything_is_up_to_date() -> bool:
+def everything_is_up_to_date(pipeline: str) -> bool:
     """Ask DVC whether `dvc repro` would run nothing."""
-    command = [*DVC, "repro", "--dry"]
+    command = [*DVC, "repro", "--dry", pipeline]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     return asked.returncode == 0 and "Running stage" not in asked.stdout
 
 
-def stage_names() -> list[str]:
-    """List every stage of dvc.yaml, in its order.
+def stage_names(pipeline: str) -> list[str]:
+    """List every stage of a pipeline, in its order.
 
     Raises:
-        UserError: DVC cannot read dvc.yaml or params.yaml; with what it says.
+        UserError: DVC cannot read it or params.yaml; with what it says.
     """
-    command = [*DVC, "stage", "list", "--name-only"]
+    command = [*DVC, "stage", "list", "--name-only", pipeline]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     if listed.returncode:
         raise UserError(listed.stderr.strip())
     return listed.stdout.split()
+
+
+def of_kind(names: Sequence[str], kind: str) -> list[str]:
+    """Choose the stages of one group, such as train of train@mnist-0.1."""
+    return [name for name in names if name.rpartition(":")[2].split("@")[0] == kind]
 
 
 def side_by_side(names: Sequence[str], jobs: int, title: str) -> None:
@@ -120,18 +126,23 @@ def side_by_side(names: Sequence[str], jobs: int, title: str) -> None:
 
 
 def main() -> None:
-    """Run the pipeline."""
+    """Run the pipelines, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("jobs", type=int, help="how many stages at a time")
-    jobs = parser.parse_args().jobs
-    if jobs < 1:
-        raise UserError(f"JOBS = {jobs}: give a whole number, 1 or more")
-    if jobs > 1 and not everything_is_up_to_date():
-        stages = stage_names()
-        for kinds in KINDS:
-            chosen = [name for name in stages if name.split("@")[0] in kinds]
-            side_by_side(chosen, jobs, kinds[0])
-    sys.exit(subprocess.run([*DVC, "repro"], check=False).returncode)
+    parser.add_argument("pipelines", nargs="*", default=["dvc.yaml"], help="dvc.yaml files")
+    arguments = parser.parse_args()
+    if arguments.jobs < 1:
+        raise UserError(f"JOBS = {arguments.jobs}: give a whole number, 1 or more")
+    for pipeline in arguments.pipelines:
+        if arguments.jobs > 1 and not everything_is_up_to_date(pipeline):
+            names = stage_names(pipeline)
+            for kinds in KINDS:
+                chosen = [name for kind in kinds for name in of_kind(names, kind)]
+                if chosen:
+                    side_by_side(chosen, arguments.jobs, " and ".join(kinds))
+        status = subprocess.run([*DVC, "repro", pipeline], check=False).returncode
+        if status:
+            sys.exit(status)
 
 
 if __name__ == "__main__":

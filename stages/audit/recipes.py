@@ -1,6 +1,6 @@
 """The order of the ladder's rungs, and what each differs from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from stages.core import params
 from stages.core.params import CORE
@@ -22,6 +22,6 @@ def before(audit: params.Audit, rung: str) -> str | None:
     return declared or (order[place - 1] if place else None)
 
 
-def titles(names: Sequence[str]) -> dict[str, str]:
+def titles(names: Iterable[str]) -> dict[str, str]:
     """Write the names of rungs for readers."""
     return {name: "constant (core)" if name == CORE else name.replace("_", " ") for name in names}

@@ -1,0 +1,255 @@
+"""Judge every claim and write the report: claims.csv, a row a claim and rung, and claims.md."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel
+
+from stages.audit import published
+from stages.audit.claims import CLAIMS, Claim, headline
+from stages.audit.judges import breaking_rates
+from stages.audit.recipes import before, titles
+from stages.audit.tables import read
+from stages.audit.verdicts import Evidence, Finding
+from stages.core import params
+from stages.core.errors import run
+from stages.core.files import whole_file
+from stages.core.params import CORE
+
+Findings = Mapping[str, Finding]
+"""Rung → finding."""
+
+INTRODUCTION = """\
+# The published claims, retested one confound at a time
+
+Made by `make audit`; no verdict here is written by hand. The ladder reruns the published protocol
+and undoes its choices one by one, with the epochs, batch size, network and seeds of params.yaml.
+Every claim is judged on every rung that bears on it, by the rule given below it. The verdict in the
+first table is that on core, the study's own recipe, where all rates start from the same weights.
+
+"""
+
+
+class ReportParams(BaseModel):
+    """The part of params.yaml that the report reads."""
+
+    training: params.Training
+    audit: params.Audit
+
+
+def judged(evidence: Evidence) -> dict[str, Findings]:
+    """Judge every claim, by name."""
+    return {claim.name: claim.findings(evidence) for claim in CLAIMS}
+
+
+def changes(findings: Findings, audit: params.Audit) -> list[tuple[str, str]]:
+    """List the rungs on which a verdict differs from the rung before, with the one before."""
+    found = []
+    for rung, finding in findings.items():
+        origin = before(audit, rung)
+        if origin and origin in findings and findings[origin].verdict != finding.verdict:
+            found.append((origin, rung))
+    return found
+
+
+def claims_table(findings: Mapping[str, Findings]) -> pd.DataFrame:
+    """Lay out a row a claim and rung."""
+    rows = [
+        {
+            "claim": claim.name,
+            "statement": claim.statement,
+            "rung": rung,
+            "verdict": str(finding.verdict),
+            "result": finding.result,
+            "test": finding.test,
+        }
+        for claim in CLAIMS
+        for rung, finding in findings[claim.name].items()
+    ]
+    return pd.DataFrame(rows, columns=["claim", "statement", "rung", "verdict", "result", "test"])
+
+
+def verdicts(findings: Mapping[str, Findings], audit: params.Audit) -> str:
+    """Lay out the verdicts in Markdown, and the rungs that change them."""
+    rows = []
+    for claim in CLAIMS:
+        here = findings[claim.name]
+        names = titles(here)
+        moves = [
+            f"{names[origin]} → **{names[rung]}**: {here[origin].verdict} → {here[rung].verdict}"
+            for origin, rung in changes(here, audit)
+        ]
+        alone = ", ".join(f"{names[rung]}: {here[rung].verdict}" for rung in here)
+        same = "the same on every rung" if len(here) > 1 else "one rung"
+        rows.append(
+            {
+                "claim, as published": claim.statement,
+                "verdict": f"**{headline(here)}**",
+                "along the ladder": "; ".join(moves)
+                or (alone if len({each.verdict for each in here.values()}) > 1 else same),
+            }
+        )
+    return _markdown(pd.DataFrame(rows))
+
+
+def ladder(evidence: Evidence, declared: ReportParams) -> str:
+    """Lay out the rungs in Markdown: what each is, and what it differs in from the one before."""
+    core = params.Recipe(
+        after=None,
+        rates=None,
+        start="fresh",
+        normalization="own",
+        clip_norm=declared.training.clip_norm,
+        schedule=declared.training.schedule.name,
+    )
+    recipes = {**declared.audit.recipes, CORE: core}
+    names = titles(recipes)
+    rows = []
+    others = [name for name in declared.audit.ladder if name not in evidence.rungs]
+    for number, name in enumerate([*evidence.rungs, *others], start=1):
+        recipe = recipes[name]
+        origin = before(declared.audit, name)
+        rates = "the grid" if recipe.rates is None else ", ".join(f"{r:g}" for r in recipe.rates)
+        rows.append(
+            {
+                "rung": f"{number} {names[name]}" if name in evidence.rungs else f"– {names[name]}",
+                "one change from": "–" if origin is None else names[origin],
+                "each rate starts from": "its seed's own weights"
+                if recipe.start == "fresh"
+                else "what the rate before left",
+                "normalization": recipe.normalization,
+                "clipping": "none" if recipe.clip_norm is None else f"norm {recipe.clip_norm:g}",
+                "schedule": recipe.schedule.replace("_", " + "),
+                "rates": rates,
+            }
+        )
+    return _markdown(pd.DataFrame(rows))
+
+
+def reproduction(evidence: Evidence) -> str:
+    """Hold the first rung against the notebook's last epoch, in Markdown."""
+    rows = []
+    for dataset, outputs in published.NOTEBOOK_ACCURACY.items():
+        here = evidence.rows(evidence.rungs[0], dataset)
+        for rate, output in outputs.items():
+            seeds = here[np.isclose(here["learning_rate"], rate)]
+            if seeds.empty:
+                continue
+            exploded = seeds["outcome"] == "exploded"
+            alike = exploded if output is None else ~exploded
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "rate": f"{rate:g}",
+                    "notebook": "nan" if output is None else f"{100 * output:.2f} %",
+                    "seeds that end non-finite": f"{int(exploded.sum())} of {len(seeds)}",
+                    "test accuracy of the others": _range(seeds.loc[~exploded, "test_accuracy"]),
+                    "as in the notebook": f"{int(alike.sum())} of {len(seeds)} seeds",
+                }
+            )
+    return _markdown(pd.DataFrame(rows))
+
+
+def boundaries(evidence: Evidence) -> str:
+    """Lay out in Markdown where the seeds break: their median, smallest and largest."""
+    breaking = breaking_rates(evidence.boundary)
+    bracket = (evidence.boundary["high"] / evidence.boundary["low"]).groupby(
+        [evidence.boundary["dataset"], evidence.boundary["recipe"]]
+    )
+    widest = bracket.max()
+    rows = []
+    for dataset in evidence.boundary["dataset"].unique():
+        for recipe in evidence.boundary["recipe"].unique():
+            seeds = breaking.loc[dataset, recipe].dropna()
+            covered = 100 * (1 - 2 * 0.5 ** len(seeds))
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "recipe": recipe,
+                    "half of the seeds break at": f"{seeds.median():.3f}",
+                    f"smallest to largest seed ({covered:.1f} % interval)": (
+                        f"{seeds.min():.3f} to {seeds.max():.3f}"
+                    ),
+                    "each seed known within": f"× {widest[dataset, recipe]:.3f}",
+                    "seeds": len(seeds),
+                }
+            )
+    return _markdown(pd.DataFrame(rows))
+
+
+def section(claim: Claim, findings: Findings) -> str:
+    """Write a claim's section in Markdown: its rule, and each rung's result, test and verdict."""
+    names = titles(findings)
+    rows = [
+        {
+            "rung": names[rung],
+            "verdict": str(finding.verdict),
+            "result": finding.result,
+            "test": finding.test,
+        }
+        for rung, finding in findings.items()
+    ]
+    table = _markdown(pd.DataFrame(rows)) if rows else "No rung bears on it.\n"
+    return f"### {claim.statement}\n\n*Rule.* {claim.rule}\n\n{table}"
+
+
+def report(evidence: Evidence, findings: Mapping[str, Findings], declared: ReportParams) -> str:
+    """Write the whole report."""
+    parts = [
+        INTRODUCTION,
+        verdicts(findings, declared.audit),
+        "\n## The ladder\n\n",
+        ladder(evidence, declared),
+        "\n## Does the first rung reproduce the notebook?\n\n",
+        reproduction(evidence),
+        "\n## Where a dataset breaks\n\n"
+        "The rate at which a seed stops ending trained, by bisection of its logarithm. The median "
+        "over seeds is\nthe rate at which half of them break; the range from the smallest to the "
+        "largest seed covers the true\nmedian with the probability given, whatever the "
+        "distribution. Training near the boundary is erratic: between\na rate that trains and one "
+        "that fails there may be several boundaries, of which one is found.\n\n",
+        boundaries(evidence),
+        "\n## Claim by claim\n\n"
+        "Tests are two-sided at 5 %; several comparisons of one claim share that by Holm's method. "
+        "“Would see” is the\nsmallest true difference that one such test would find with the "
+        "probability given, if seeds scatter as these do.\n\n",
+        "\n".join(section(claim, findings[claim.name]) for claim in CLAIMS),
+    ]
+    return "".join(parts)
+
+
+def _range(values: pd.Series) -> str:
+    if values.empty:
+        return "–"
+    return f"{100 * values.min():.2f} to {100 * values.max():.2f} %"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True) + "\n"
+
+
+def main() -> None:
+    """Read the tables, write the verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("metrics", type=Path)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    declared = params.load(ReportParams, arguments.params)
+    evidence = Evidence.of(
+        read(arguments.metrics / "ladder.csv"),
+        read(arguments.metrics / "boundary.csv"),
+        declared.audit,
+        declared.training,
+    )
+    findings = judged(evidence)
+    with whole_file(arguments.metrics / "claims.csv") as draft:
+        claims_table(findings).to_csv(draft, index=False, lineterminator="\n")
+    with whole_file(arguments.metrics / "claims.md") as draft:
+        draft.write_text(report(evidence, findings, declared), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)
