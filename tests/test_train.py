@@ -21,25 +21,6 @@ PROJECT = Path(__file__).parent.parent
 BIG = 1e30
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Lay out a small dataset and parameters in a folder of their own."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(150, dtype=np.uint8) % 10
-    images = generator.integers(0, 100, (150, 28, 28), dtype=np.uint8)
-    images[np.arange(150), labels, :] += 150
-    parts = (slice(0, 90), slice(90, 120), slice(120, 150))
-    arrays = [array[part] for part in parts for array in (images, labels)]
-    save(Prepared(*arrays, np.array(0.3), np.array(0.25)), tmp_path / "small.npz")
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
-    content["seeds"] = [1, 2]
-    content["network"]["hidden"] = [16, 12]
-    content["training"] |= {"epochs": 3, "batch_size": 8}
-    content["early_validation"] = {"epochs": 1, "every_steps": 5}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    return tmp_path
-
-
 def change(folder: Path, **changes: object) -> None:
     content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     (folder / "params.yaml").write_text(yaml.safe_dump(content | changes), encoding="utf-8")

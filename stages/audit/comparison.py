@@ -62,7 +62,7 @@ def detectable_effect(pairs: int) -> float:
         found = stats.nct.sf(bound, freedom, shift) + stats.nct.cdf(-bound, freedom, shift)
         return float(found) - POWER
 
-    return float(optimize.brentq(missing_power, 1e-3, 100))
+    return float(optimize.brentq(missing_power, 1e-3, 10))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -41,7 +41,7 @@ def faster(evidence: Evidence, rung: str, *, dataset: str) -> Finding:
     compared = {rate: paired(np.log(steps[smallest]), np.log(steps[rate])) for rate in larger}
     adjusted = dict(zip(larger, holm([each.p for each in compared.values()]), strict=True))
     for rate in larger:
-        arrived = steps[rate].count()
+        arrived = int(steps[rate].count())
         if 2 * arrived < len(steps):
             directions.append("worse")
             texts.append(f"{rate:g}: {arrived} of {len(steps)} seeds get there")
