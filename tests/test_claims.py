@@ -60,7 +60,7 @@ def networks(
                     "validation_accuracy": of(accuracy, 0.9 + SCATTER),
                     "steps_to_threshold": of(steps, 800.0 + 1e4 * SCATTER),
                     "feature_sparsity_1": 0.5,
-                    "feature_sparsity_2": of(sparsity, 0.3),
+                    "feature_sparsity_2": of(sparsity, 0.3 + SCATTER),
                 }
             )
     return pd.DataFrame(rows)
@@ -96,13 +96,9 @@ def around(*levels: float, scatter: float = 1.0) -> dict[float, np.ndarray]:
 FASHION = {"dataset": "fashion_mnist"}
 FAILS = {0.48: "exploded", 0.6: "exploded"}
 HALF = ["exploded", "trained", "trained", "trained", "trained"]
-FAST = {
-    rate: values * 1e5 for rate, values in around(0.008, 0.007, 0.006, 0.005, 0.004, 0.003).items()
-}
-SLOW = {
-    rate: values * 1e5 for rate, values in around(0.003, 0.004, 0.005, 0.006, 0.007, 0.008).items()
-}
-SAME = {rate: values * 1e5 for rate, values in around(*[0.008] * 6).items()}
+FAST = around(800, 700, 600, 500, 400, 300, scatter=5e3)
+SLOW = around(300, 400, 500, 600, 700, 800, scatter=5e3)
+SAME = around(*[800] * 6, scatter=5e3)
 PARTLY = {**SAME, 0.2: FAST[0.6], 0.6: [np.nan] * 5}
 
 CASES = [

@@ -21,6 +21,8 @@ from stages.core.params import CORE
 from stages.train import TrainParams, starting_stack, train
 
 MOST_ROUNDS = 24
+WIDENING = 2
+"""Factor by which an assumption that proved wrong is moved."""
 DIGITS = 6
 """Significant digits of the rates tried, so that the tables name them exactly."""
 
@@ -38,28 +40,29 @@ class Bracket:
     """Whether `low` was tried, rather than only assumed to train."""
     high_tried: bool = False
     """Whether `high` was tried, rather than only assumed to fail."""
-    widening: float = 2.0
-    """Factor by which an assumption that proves wrong is moved."""
+    mistaken: bool = False
+    """Whether an assumption has proved wrong: the next one is tried at once."""
 
     def settled(self, resolution: float) -> bool:
         """Tell whether both ends were tried and are close enough."""
         return self.low_tried and self.high_tried and self._close(resolution)
 
     def next_rate(self, resolution: float) -> float:
-        """Choose the rate to try: the middle on a logarithmic axis, at last an untried end."""
-        if not self._close(resolution):
+        """Choose the rate to try: the middle on a logarithmic axis, or an untried end."""
+        both_tried = self.low_tried and self.high_tried
+        if both_tried or not (self.mistaken or self._close(resolution)):
             return float(f"{math.sqrt(self.low * self.high):.{DIGITS}g}")
         return self.high if self.low_tried else self.low
 
     def after(self, rate: float, trained: bool) -> "Bracket":
         """Take a trial into account."""
+        if trained and rate >= self.high:
+            return replace(self, low=rate, low_tried=True, high=rate * WIDENING, mistaken=True)
         if trained:
-            high = self.high if rate < self.high else rate * self.widening
-            tried = self.high_tried and rate < self.high
-            return replace(self, low=rate, low_tried=True, high=high, high_tried=tried)
-        low = self.low if rate > self.low else rate / self.widening
-        tried = self.low_tried and rate > self.low
-        return replace(self, high=rate, high_tried=True, low=low, low_tried=tried)
+            return replace(self, low=rate, low_tried=True)
+        if rate <= self.low:
+            return replace(self, high=rate, high_tried=True, low=rate / WIDENING, mistaken=True)
+        return replace(self, high=rate, high_tried=True)
 
     def _close(self, resolution: float) -> bool:
         return self.high / self.low <= resolution
