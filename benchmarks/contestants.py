@@ -77,11 +77,11 @@ class Contestant(ABC):
 class OurStack(Contestant):
     """The study's engine."""
 
-    def __init__(self, data: Data, networks: int, descent: type, name: str) -> None:
+    def __init__(self, data: Data, networks: int, name: str) -> None:
         super().__init__(name)
         self.data, self.networks = data, networks
         self.stack = Stack.initialized(WIDTHS, range(networks))
-        self.descent = descent(self.stack)
+        self.descent = StochasticGradientDescent(self.stack)
         self.generator = torch.Generator().manual_seed(0)
 
     def run(self, steps: int) -> None:
@@ -105,20 +105,11 @@ class OurStack(Contestant):
         return float(scores.accuracy[0])
 
 
-class Unmeasured(StochasticGradientDescent):
-    """The same step without its diagnostics."""
-
-    def _measure_gradient(self, *_: object) -> None:
-        """Measure nothing."""
-
-
 class Products(OurStack):
     """The floor: nothing but the eight batched matrix products of the step."""
 
     def __init__(self, data: Data, networks: int) -> None:
-        super().__init__(
-            data, networks, StochasticGradientDescent, f"floor: 8 products, {networks}"
-        )
+        super().__init__(data, networks, f"floor: 8 products, {networks}")
         like = self.stack.weights[0]
         self.activations = [like.new_ones(networks, BATCH, width) for width in WIDTHS]
         self.deltas = [torch.ones_like(each) for each in self.activations]

@@ -27,17 +27,14 @@ from benchmarks.contestants import (
     OurStack,
     Products,
     ScikitLearn,
-    Unmeasured,
 )
-from stages.core.sgd import StochasticGradientDescent
 
 
 def contestants(data: Data, threads: int) -> list[Contestant]:
     """Line them up, ours with all diagnostics first."""
     ours: list[Contestant] = [
-        OurStack(data, 5, StochasticGradientDescent, "ours, stack of 5"),
-        OurStack(data, 5, Unmeasured, "ours, stack of 5, without diagnostics"),
-        OurStack(data, 1, StochasticGradientDescent, "ours, 1 network"),
+        OurStack(data, 5, "ours, stack of 5"),
+        OurStack(data, 1, "ours, 1 network"),
         Products(data, 5),
     ]
     for count in sorted({1, threads}):

@@ -48,6 +48,8 @@ def never_firing(stack: Stack, train: Examples) -> list[torch.Tensor]:
     for inputs in torch.split(train.inputs, CHUNK):
         for layer, activations in zip(fired, stack.activations(inputs), strict=False):
             layer.logical_or_((activations > 0).any(dim=1))
+        if all(layer.all() for layer in fired):
+            break
     return [(~layer).double().mean(dim=1) for layer in fired]
 
 

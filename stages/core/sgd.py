@@ -6,11 +6,13 @@ computations", 2015). Every buffer is allocated once: at this size, fresh memory
 than the arithmetic.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from stages.core.launch import as_one_launch
 from stages.core.stack import Predictions, Stack
 
 
@@ -92,22 +94,118 @@ class Pass:
         return (start + before).clamp(min=0).sqrt()
 
 
-class _Buffers:
-    """Memory for one step with batches of one size."""
+class _Step:
+    """One step with batches of one size, in memory of its own.
 
-    def __init__(self, stack: Stack, batch: int) -> None:
+    What a step takes and leaves lies at fixed addresses, so that a CUDA device can be handed the
+    whole of `compute` at once.
+    """
+
+    def __init__(self, stack: Stack, batch: int, clip_norm: float | None) -> None:
+        self.stack, self.batch, self.clip_norm = stack, batch, clip_norm
         like = stack.weights[0]
-        rows = (stack.size, batch)
+        networks, depth = stack.size, len(stack.weights)
+        rows = (networks, batch)
         self.activations = [like.new_empty(*rows, width) for width in stack.widths]
-        self.deltas = [torch.empty_like(activation) for activation in self.activations[1:]]
-        self.scratch = [torch.empty_like(delta) for delta in self.deltas]
-        self.log_probabilities = torch.empty_like(self.activations[-1])
-        self.predicted = torch.empty(rows, dtype=torch.int64, device=like.device)
-        self.minus_one = like.new_full((*rows, 1), -1.0)
-        depth = len(stack.weights)
-        self.input_products = like.new_empty(depth, *rows, batch)
-        self.delta_products = like.new_empty(depth, *rows, batch)
-        self.projections = like.new_empty(depth, stack.size)
+        self.labels = torch.empty((*rows, 1), dtype=torch.int64, device=like.device)
+        self.rates = like.new_empty(networks)
+
+        self.log_likelihood = like.new_empty(rows)
+        self.correct = torch.empty(rows, dtype=torch.bool, device=like.device)
+        self.squared_norms = like.new_empty(depth, networks)
+        self.example_squared_norms = like.new_empty(networks)
+        self.projections = like.new_empty(networks)
+        self.scales = like.new_empty(networks)
+
+        self._classes = torch.arange(stack.widths[-1], device=like.device)
+        self._deltas = [torch.empty_like(activation) for activation in self.activations[1:]]
+        self._products = [torch.empty_like(delta) for delta in self._deltas]
+        self._log_probabilities = torch.empty_like(self.activations[-1])
+        self._predicted = torch.empty(rows, dtype=torch.int64, device=like.device)
+        self._input_grams = like.new_empty(depth, *rows, batch)
+        self._delta_grams = like.new_empty(depth, *rows, batch)
+        self._layer_projections = like.new_empty(depth, networks)
+
+    def read(self, this: Pass, at: int) -> None:
+        """Fetch a step's batch and rates."""
+        part = this.examples_of(at)
+        rows = self.activations[0].view(self.stack.size * self.batch, -1)
+        torch.index_select(this.inputs, 0, this.order[:, part].reshape(-1), out=rows)
+        self.labels.copy_(this.labels[:, part, None])
+        self.rates.copy_(this.rates[at])
+
+    def compute(self) -> None:
+        """Move the stack, and measure what the step was like."""
+        self._forward()
+        self._record()
+        self._backward()
+        self._measure_gradient()
+        self._update()
+
+    def write(self, this: Pass, at: int) -> None:
+        """Leave what was measured with the pass."""
+        part = this.examples_of(at)
+        this.predictions.log_likelihood[:, part] = self.log_likelihood
+        this.predictions.correct[:, part] = self.correct
+        this.squared_norms[at] = self.squared_norms
+        this.example_squared_norms[at] = self.example_squared_norms
+        this.projections[at] = self.projections
+        this.scales[at] = self.scales
+
+    def _forward(self) -> None:
+        layers = zip(self.stack.weights, self.stack.biases, strict=True)
+        for depth, (weight, bias) in enumerate(layers):
+            output = self.activations[depth + 1]
+            torch.baddbmm(bias, self.activations[depth], weight, out=output)
+            if depth + 1 < len(self.stack.weights):
+                output.relu_()
+        torch.log_softmax(self.activations[-1], dim=2, out=self._log_probabilities)
+
+    def _record(self) -> None:
+        torch.gather(self._log_probabilities, 2, self.labels, out=self.log_likelihood[..., None])
+        torch.argmax(self.activations[-1], dim=2, out=self._predicted)
+        torch.eq(self._predicted, self.labels[..., 0], out=self.correct)
+
+    def _backward(self) -> None:
+        """Fill `_deltas[l]` with the gradient of each example's own loss by layer l's outputs."""
+        delta = torch.exp(self._log_probabilities, out=self._deltas[-1])
+        delta.sub_((self.labels == self._classes).to(delta))
+        for depth in range(len(self._deltas) - 1, 0, -1):
+            below = self._deltas[depth - 1]
+            torch.bmm(self._deltas[depth], self.stack.weights[depth].mT, out=below)
+            torch.ops.aten.threshold_backward.grad_input(
+                below, self.activations[depth], 0, grad_input=below
+            )
+
+    def _measure_gradient(self) -> None:
+        """Take the gradient's norms from products of examples, and its product with the weights.
+
+        ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ), whose diagonal holds the squared norm of each example's own
+        gradient; the bias, a constant input of 1, adds 1 to hhᵀ. ⟨W, hᵀd⟩ + ⟨b, Σd⟩ = Σ (z ∘ d)
+        for outputs z = hW + b, and where a rectifier cuts z it cuts d as well.
+        """
+        for depth, delta in enumerate(self._deltas):
+            layer_inputs, outputs = self.activations[depth], self.activations[depth + 1]
+            torch.bmm(layer_inputs, layer_inputs.mT, out=self._input_grams[depth])
+            torch.bmm(delta, delta.mT, out=self._delta_grams[depth])
+            torch.mul(outputs, delta, out=self._products[depth])
+            torch.sum(self._products[depth], dim=(1, 2), out=self._layer_projections[depth])
+        grams = self._input_grams.add_(1).mul_(self._delta_grams)
+        torch.sum(grams, dim=(2, 3), out=self.squared_norms).div_(self.batch**2)
+        each = grams.diagonal(dim1=2, dim2=3)
+        torch.sum(each, dim=(0, 2), out=self.example_squared_norms).div_(self.batch)
+        torch.sum(self._layer_projections, dim=0, out=self.projections).div_(self.batch)
+
+    def _update(self) -> None:
+        self.scales.copy_(self.rates)
+        if self.clip_norm is not None:
+            norm = self.squared_norms.sum(dim=0).clamp_(min=0).sqrt_()
+            self.scales.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1))
+        per_example = (self.scales / self.batch)[:, None, None]
+        for depth, delta in enumerate(self._deltas):
+            delta.mul_(per_example)
+            self.stack.weights[depth].baddbmm_(self.activations[depth].mT, delta, alpha=-1)
+            self.stack.biases[depth].sub_(delta.sum(dim=1, keepdim=True))
 
 
 class StochasticGradientDescent:
@@ -127,7 +225,8 @@ class StochasticGradientDescent:
         """
         self.stack = stack
         self.clip_norm = clip_norm
-        self._buffers: dict[int, _Buffers] = {}
+        self._steps: dict[int, _Step] = {}
+        self._launches: dict[int, Callable[[], None]] = {}
 
     def step(self, this: Pass, at: int) -> None:
         """Take one step of a pass and record it there.
@@ -137,75 +236,16 @@ class StochasticGradientDescent:
             at: Which step, from 0.
         """
         part = this.examples_of(at)
-        labels = this.labels[:, part, None]
-        buffers = self._buffers_of(labels.shape[1])
-        rows = buffers.activations[0].view(labels.shape[0] * labels.shape[1], -1)
-        torch.index_select(this.inputs, 0, this.order[:, part].reshape(-1), out=rows)
-        self._forward(buffers)
-        self._record(buffers, labels, *(each[:, part] for each in this.predictions))
-        self._backward(buffers, labels)
-        self._measure_gradient(buffers, this, at)
-        self._update(buffers, this, at)
-
-    def _buffers_of(self, batch: int) -> _Buffers:
-        if batch not in self._buffers:
-            self._buffers[batch] = _Buffers(self.stack, batch)
-        return self._buffers[batch]
-
-    def _forward(self, buffers: _Buffers) -> None:
-        layers = zip(self.stack.weights, self.stack.biases, strict=True)
-        for depth, (weight, bias) in enumerate(layers):
-            output = buffers.activations[depth + 1]
-            torch.baddbmm(bias, buffers.activations[depth], weight, out=output)
-            if depth + 1 < len(self.stack.weights):
-                output.relu_()
-        torch.log_softmax(buffers.activations[-1], dim=2, out=buffers.log_probabilities)
-
-    def _record(
-        self, buffers: _Buffers, labels: Tensor, log_likelihood: Tensor, correct: Tensor
-    ) -> None:
-        torch.gather(buffers.log_probabilities, 2, labels, out=log_likelihood[..., None])
-        torch.argmax(buffers.activations[-1], dim=2, out=buffers.predicted)
-        torch.eq(buffers.predicted, labels[..., 0], out=correct)
-
-    def _backward(self, buffers: _Buffers, labels: Tensor) -> None:
-        """Fill `deltas[l]` with the gradient of each example's own loss by layer l's outputs."""
-        delta = torch.exp(buffers.log_probabilities, out=buffers.deltas[-1])
-        delta.scatter_add_(2, labels, buffers.minus_one)
-        for depth in range(len(buffers.deltas) - 1, 0, -1):
-            below = buffers.deltas[depth - 1]
-            torch.bmm(buffers.deltas[depth], self.stack.weights[depth].mT, out=below)
-            torch.ops.aten.threshold_backward.grad_input(
-                below, buffers.activations[depth], 0, grad_input=below
-            )
-
-    def _measure_gradient(self, buffers: _Buffers, this: Pass, at: int) -> None:
-        """Take the gradient's norms from products of examples, and its product with the weights.
-
-        ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ), whose diagonal holds the squared norm of each example's own
-        gradient; the bias, a constant input of 1, adds 1 to hhᵀ. ⟨W, hᵀd⟩ + ⟨b, Σd⟩ = Σ (z ∘ d)
-        for outputs z = hW + b, and where a rectifier cuts z it cuts d as well.
-        """
-        batch = buffers.minus_one.shape[1]
-        for depth, delta in enumerate(buffers.deltas):
-            layer_inputs, outputs = buffers.activations[depth], buffers.activations[depth + 1]
-            torch.bmm(layer_inputs, layer_inputs.mT, out=buffers.input_products[depth])
-            torch.bmm(delta, delta.mT, out=buffers.delta_products[depth])
-            torch.mul(outputs, delta, out=buffers.scratch[depth])
-            torch.sum(buffers.scratch[depth], dim=(1, 2), out=buffers.projections[depth])
-        products = buffers.input_products.add_(1).mul_(buffers.delta_products)
-        torch.sum(products, dim=(2, 3), out=this.squared_norms[at]).div_(batch**2)
-        each = products.diagonal(dim1=2, dim2=3)
-        torch.sum(each, dim=(0, 2), out=this.example_squared_norms[at]).div_(batch)
-        torch.sum(buffers.projections, dim=0, out=this.projections[at]).div_(batch)
-
-    def _update(self, buffers: _Buffers, this: Pass, at: int) -> None:
-        scale = this.scales[at].copy_(this.rates[at])
-        if self.clip_norm is not None:
-            norm = this.squared_norms[at].sum(dim=0).clamp_(min=0).sqrt_()
-            scale.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1))
-        per_example = (scale / buffers.minus_one.shape[1])[:, None, None]
-        for depth, delta in enumerate(buffers.deltas):
-            delta.mul_(per_example)
-            self.stack.weights[depth].baddbmm_(buffers.activations[depth].mT, delta, alpha=-1)
-            self.stack.biases[depth].sub_(delta.sum(dim=1, keepdim=True))
+        batch = part.stop - part.start
+        if batch not in self._steps:
+            # The first step of a size is also what a CUDA device needs to warm up.
+            step = self._steps[batch] = _Step(self.stack, batch, self.clip_norm)
+            launch = step.compute
+        else:
+            step = self._steps[batch]
+            if batch not in self._launches:
+                self._launches[batch] = as_one_launch(step.compute, self.stack.weights[0].device)
+            launch = self._launches[batch]
+        step.read(this, at)
+        launch()
+        step.write(this, at)
