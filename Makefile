@@ -17,12 +17,13 @@ demo: .venv/ready
 
 bench: .venv/ready
 	python -m benchmarks.step
+	python -m benchmarks.stage
 
 test: .venv/ready
 	ruff check
 	ruff format --check
 	mypy
-	pytest --numprocesses auto
+	pytest --numprocesses auto --dist loadgroup
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11')"

@@ -51,6 +51,12 @@ class Data:
         self.test_inputs = self.normalized(self.test_images)
         self.test_targets = torch.from_numpy(self.test_labels).long()
 
+    def prepared(self) -> Prepared:
+        """Lay the examples out as a training stage reads them."""
+        test = (self.test_images, self.test_labels)
+        statistics = (np.array(self.mean), np.array(self.deviation))
+        return Prepared(self.images, self.labels, *test, *test, *statistics)
+
     def normalized(self, images: datasets.Images) -> Tensor:
         """Make inputs (examples, 784) of images."""
         pixels = torch.from_numpy(images).flatten(start_dim=1).float()

@@ -55,6 +55,7 @@ def networks(
                     "learning_rate": rate,
                     "seed": seed,
                     "outcome": ended,
+                    "diverged_step": 9.0 if ended == "exploded" else np.nan,
                     "last_gradient_norms": "1 50" if ended == "exploded" else np.nan,
                     "test_accuracy": of(accuracy, 0.9 + SCATTER),
                     "validation_accuracy": of(accuracy, 0.9 + SCATTER),

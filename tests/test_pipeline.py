@@ -2,9 +2,7 @@
 
 import ast
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from pydantic import BaseModel
 
 from stages import aggregate, diagnose, preprocess, train
 from stages.demo import change_params, copy_project
+from tests.repositories import begin, call, commit, ran
 
 PROJECT = Path(__file__).parent.parent
 GRID = ["0.1", "0.5"]
@@ -32,9 +31,14 @@ DECLARED: dict[str, type[BaseModel]] = {
 }
 
 
-def definitions() -> dict[str, dict[str, Any]]:
-    content = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
-    return dict(content["stages"])
+PIPELINES = ("dvc.yaml", "audit/dvc.yaml")
+
+
+def definitions(*pipelines: str) -> dict[str, dict[str, Any]]:
+    stages: dict[str, dict[str, Any]] = {}
+    for pipeline in pipelines or PIPELINES:
+        stages |= yaml.safe_load((PROJECT / pipeline).read_text(encoding="utf-8"))["stages"]
+    return stages
 
 
 def imported(module: Path) -> set[Path]:
@@ -66,43 +70,16 @@ def test_deps_are_every_module_that_the_stage_imports(name: str) -> None:
     assert declared == {path.relative_to(PROJECT).as_posix() for path in needed}
 
 
-@pytest.mark.parametrize("name", definitions())
+@pytest.mark.parametrize("name", definitions("dvc.yaml"))
 def test_params_are_every_section_that_the_stage_reads(name: str) -> None:
     declared = definitions()[name].get("params", [])
     fields = DECLARED[name].model_fields if name in DECLARED else {}
     assert sorted(declared) == sorted(fields)
 
 
-def call(repository: Path, *command: str, status: int = 0) -> str:
-    """Run a command in a repository and return what it printed, after checking its status."""
-    ended = subprocess.run(
-        command,
-        cwd=repository,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == status, ended.stdout
-    return ended.stdout
-
-
-def ran(output: str) -> list[str]:
-    """List the stages that DVC ran."""
-    lines = output.splitlines()
-    return sorted(line.split("'")[1] for line in lines if line.startswith("Running stage"))
-
-
 def both(*rates: str) -> list[str]:
     """Name the stages of some rates of the grid."""
     return [f"{stage}@digits-{rate}" for stage in ("train", "diagnose") for rate in rates]
-
-
-def commit(repository: Path, message: str) -> None:
-    call(repository, "git", "add", "--all")
-    call(repository, "git", "commit", "--quiet", "--message", message)
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +95,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seeds=[1, 2],
         training=content["training"] | {"epochs": 2},
     )
-    call(repository, "git", "init", "--quiet")
-    call(repository, "git", "config", "user.name", "A Reader")
-    call(repository, "git", "config", "user.email", "reader@example.org")
-    commit(repository, "Project")
+    begin(repository)
     output = call(repository, "dvc", "repro")
     first = ["download@digits", "preprocess@digits"]
     assert ran(output) == sorted([*first, *CANDIDATE, *both(*GRID), *LAST])
@@ -157,6 +131,18 @@ def test_the_candidate_at_a_rate_of_the_grid_repeats_it(repository: Path) -> Non
     runs = repository / "data" / "runs" / "digits"
     for path in (runs / GRID[0]).iterdir():
         assert (runs / "candidate" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_two_stages_at_a_time_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    copy_project(finished, tmp_path)
+    begin(tmp_path)
+    printed = call(tmp_path, sys.executable, "-m", "stages.jobs", "2")
+    assert ran(printed) == LAST
+    results = [path for path in (finished / "data").rglob("*") if path.is_file()]
+    results += [*(finished / "metrics").rglob("*.*"), finished / "dvc.lock"]
+    assert len(results) > 30
+    for path in results:
+        assert (tmp_path / path.relative_to(finished)).read_bytes() == path.read_bytes(), path
 
 
 def test_an_added_rate_is_the_only_one_trained(repository: Path) -> None:

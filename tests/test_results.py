@@ -18,12 +18,13 @@ PROJECT = Path(__file__).parent.parent
 def test_no_stage_differs_from_the_one_that_made_the_results(tmp_path: Path) -> None:
     """Ask where no data is at hand: here it may be that of an experiment."""
     copy_project(PROJECT, tmp_path)
-    shutil.copy(PROJECT / "dvc.lock", tmp_path)
+    for lock in ("dvc.lock", "audit/dvc.lock"):
+        shutil.copy(PROJECT / lock, tmp_path / lock)
     shutil.copytree(PROJECT / "metrics", tmp_path / "metrics")
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "config", "core.no_scm", "true"], cwd=tmp_path, check=True)
     ended = subprocess.run(
-        [*dvc, "repro", "--allow-missing", "--dry"],
+        [*dvc, "repro", "--allow-missing", "--dry", "--all-pipelines"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

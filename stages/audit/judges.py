@@ -96,14 +96,15 @@ def unstable(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[flo
     if not chosen or len(outcome) < FEWEST_PAIRS:
         return _too_little(outcome)
     failing = {rate: int((outcome[rate] != "trained").sum()) for rate in chosen}
+    lost = evidence.table(rung, dataset, "diverged_step") == 1
     texts, intervals = [], []
     for rate, count in failing.items():
         kinds = outcome[rate].value_counts()
         detail = [f"{kinds[kind]} {kind}" for kind in ("exploded", "collapsed") if kind in kinds]
-        texts.append(
-            f"{rate:g}: {count} of {len(outcome)} seeds fail"
-            + f" ({', '.join(detail)})" * (count > 0)
-        )
+        if lost[rate].any():
+            detail.append(f"{int(lost[rate].sum())} lost before this rate began")
+        text = f"{rate:g}: {count} of {len(outcome)} seeds fail"
+        texts.append(text + f" ({', '.join(detail)})" * (count > 0))
         bounds = stats.binomtest(count, len(outcome)).proportion_ci()
         intervals.append(f"{rate:g}: {100 * bounds.low:.0f}–{100 * bounds.high:.0f} %")
     test = f"share of {len(outcome)} seeds, 95 % interval (Clopper–Pearson): {', '.join(intervals)}"
@@ -120,6 +121,9 @@ def exploding(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[fl
         return Finding(Verdict.UNTESTABLE, "no seed fails at these rates", "none")
     exploded = failed[failed["outcome"] == "exploded"]
     texts = [f"{len(exploded)} of {len(failed)} failing seeds explode"]
+    lost = int((failed["diverged_step"] == 1).sum())
+    if lost:
+        texts.append(f"{lost} of them were lost before the rate began")
     if not exploded.empty:
         texts.append(f"gradient norm just before: median {_last_norm(exploded):.3g}")
     saved = None
