@@ -3,10 +3,11 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from stages.demo import change_params, copy_project
 from tests.conftest import PROJECT
@@ -19,6 +20,11 @@ LADDER = ["as_published", "standardized", "clipped", "conventional"]
 LAST = [f"{AUDIT}:{name}" for name in ("claims", "ladder", "ladder_figures")]
 
 
+def declared_in(repository: Path) -> dict[str, Any]:
+    """Read params.yaml as DVC does; PyYAML takes 1e-05 for a string."""
+    return dict(YAML(typ="safe").load(repository / "params.yaml"))
+
+
 def rungs(*recipes: str) -> list[str]:
     """Name the stages of some recipes."""
     return [f"{AUDIT}:rung@digits-{recipe}" for recipe in recipes]
@@ -29,11 +35,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run a small study and its audit, side by side, and commit the results."""
     repository = tmp_path_factory.mktemp("audit") / "repository"
     copy_project(PROJECT, repository)
-    content = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    content = declared_in(repository)
     change_params(
         repository,
         datasets=["digits"],
-        learning_rates=[0.1, 0.2, 0.5],
+        learning_rates=[0.1, 0.2],
         seeds=[1, 2, 3],
         training=content["training"] | {"epochs": 2},
         audit=content["audit"]
@@ -62,10 +68,10 @@ def test_tables_hold_every_rung_and_boundary(finished: Path) -> None:
     ladder = pd.read_csv(finished / "metrics" / "ladder.csv")
     counts = ladder.groupby("rung", sort=False).size()
     assert counts.to_dict() == {
-        "as_published": 9,
-        "standardized": 9,
-        "core": 12,
-        "clipped": 9,
+        "as_published": 6,
+        "standardized": 6,
+        "core": 9,
+        "clipped": 6,
         "conventional": 3,
     }
     seeds = pd.read_csv(finished / "metrics" / "seeds.csv")
@@ -95,7 +101,7 @@ def test_report_and_figures_are_there(finished: Path) -> None:
 
 
 def test_an_added_recipe_is_the_only_one_trained(repository: Path) -> None:
-    content = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))["audit"]
+    content = declared_in(repository)["audit"]
     gentle = content["recipes"]["clipped"] | {"clip_norm": 0.1}
     change_params(
         repository,
@@ -107,7 +113,7 @@ def test_an_added_recipe_is_the_only_one_trained(repository: Path) -> None:
 
 
 def test_an_edited_recipe_retrains_itself_and_its_boundary(repository: Path) -> None:
-    content = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))["audit"]
+    content = declared_in(repository)["audit"]
     content["recipes"]["clipped"]["clip_norm"] = 0.5
     change_params(repository, audit=content)
     expected = [*rungs("clipped"), f"{AUDIT}:boundary@digits-clipped", *LAST]
