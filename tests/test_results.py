@@ -52,6 +52,13 @@ def test_readme_shows_the_table_of_the_results() -> None:
     assert (PROJECT / "metrics" / "grid.md").read_text(encoding="utf-8") in readme
 
 
+def test_readme_shows_the_verdicts_of_the_report() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    _, shown, _ = re.split(r"<!-- /?metrics/claims\.md -->", readme)
+    assert shown.strip().startswith("| claim")
+    assert shown.strip() in (PROJECT / "metrics" / "claims.md").read_text(encoding="utf-8")
+
+
 def test_readme_links_to_files_that_exist() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!http)([^)#]+)\)|(?:src|srcset)=\"([^\"]+)\"", readme)
