@@ -140,7 +140,7 @@ CLAIMS = (
         "The README's example numbers (0.1: 97.63 %, 0.2: 97.49 %, 0.384: 96.92 %) are what its "
         "notebook gives.",
         "Supported if they are the notebook's own output, to the digit; mixed if they are not but "
-        "each lies where one more run of its protocol would; refuted otherwise.",
+        "each lies where one more run of its protocol that trains would; refuted otherwise.",
         partial(
             printed,
             dataset="mnist",

@@ -200,21 +200,23 @@ def printed(
     notebook: Mapping[float, float | None],
 ) -> Finding:
     """Hold printed accuracies against the notebook's own output and runs of its protocol."""
-    accuracy = evidence.table(rung, dataset, "test_accuracy")
-    if len(accuracy) < FEWEST_PAIRS or not set(claimed) <= set(accuracy):
+    trained = evidence.table(rung, dataset, "outcome") == "trained"
+    accuracy = evidence.table(rung, dataset, "test_accuracy").where(trained)
+    counts = accuracy.count()
+    if any(counts.get(rate, 0) < FEWEST_PAIRS for rate in claimed):
         return _too_little(accuracy)
-    quantile = stats.t.ppf(1 - LEVEL / 2, len(accuracy) - 1)
     texts, inside = [], []
     for rate, number in claimed.items():
-        reach = quantile * accuracy[rate].std(ddof=1) * np.sqrt(1 + 1 / len(accuracy))
-        middle = accuracy[rate].mean()
+        count, middle = counts[rate], accuracy[rate].mean()
+        quantile = stats.t.ppf(1 - LEVEL / 2, count - 1)
+        reach = quantile * accuracy[rate].std(ddof=1) * np.sqrt(1 + 1 / count)
         inside.append(abs(number - middle) <= reach)
         output = notebook.get(rate)
         texts.append(
             f"{rate:g}: printed {100 * number:.2f} %, the notebook's output "
             + (f"{100 * output:.2f} %" if output is not None else "nan")
-            + f", here {100 * middle:.2f} % (another run: {100 * (middle - reach):.2f} to "
-            f"{100 * min(1.0, middle + reach):.2f})"
+            + f", here {100 * middle:.2f} %, one more run {100 * (middle - reach):.2f} to "
+            f"{100 * min(1.0, middle + reach):.2f} %"
         )
     same = [
         (output := notebook.get(rate)) is not None and abs(output - number) <= published.ROUNDING
@@ -224,7 +226,8 @@ def printed(
     return Finding(
         Verdict.SUPPORTED if all(same) else plausible,
         "; ".join(texts),
-        f"95 % prediction interval of one more run, from {len(accuracy)} seeds (Student's t)",
+        "95 % prediction interval of one more run that trains (Student's t), from the "
+        f"{counts[list(claimed)].min()} to {counts[list(claimed)].max()} seeds that do",
     )
 
 
@@ -295,7 +298,7 @@ def _paired_test(comparisons: Iterable[Comparison], of: str, shown: Callable[[fl
     sizes = sorted(each.detectable for each in known)
     seen = shown(sizes[0]) if len(sizes) == 1 else f"{shown(sizes[0])} to {shown(sizes[-1])}"
     method = "paired t-test" + ", p by Holm" * (len(known) > 1)
-    return f"{method}, {span} pairs; would see {of}{seen} {100 * POWER:.0f} % of the time"
+    return f"{method}, {span} pairs; power of {100 * POWER:.0f} % for {of}{seen}"
 
 
 def _last_norm(exploded: pd.DataFrame) -> float:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from stages.audit import published
 from stages.audit.claims import CLAIMS, Claim, headline
 from stages.audit.judges import breaking_rates
-from stages.audit.recipes import before, titles
+from stages.audit.recipes import before, rungs, titles
 from stages.audit.tables import read
 from stages.audit.verdicts import Evidence, Finding
 from stages.core import params
@@ -27,8 +27,13 @@ INTRODUCTION = """\
 
 Made by `make audit`; no verdict here is written by hand. The ladder reruns the published protocol
 and undoes its choices one by one, with the epochs, batch size, network and seeds of params.yaml.
-Every claim is judged on every rung that bears on it, by the rule given below it. The verdict in the
-first table is that on core, the study's own recipe, where all rates start from the same weights.
+Every claim is judged on every rung that bears on it, by the rule given below it.
+
+In the first table, the verdict is that on core, the study's own recipe, where all rates start from
+the same weights; or, where core does not bear on a claim, the common one of the rungs that do. A
+rung changes a verdict when it differs from that on the rung it is one change away from. “Not
+testable here” also means a difference too small to be told with these seeds.
+
 One choice is the study's on every rung: the validation split of params.yaml is held out, which the
 notebook did not do.
 
@@ -77,21 +82,22 @@ def claims_table(findings: Mapping[str, Findings]) -> pd.DataFrame:
 def verdicts(findings: Mapping[str, Findings], audit: params.Audit) -> str:
     """Lay out the verdicts in Markdown, and the rungs that change them."""
     rows = []
+    first = rungs(audit)[0]
     for claim in CLAIMS:
         here = findings[claim.name]
         names = titles(here)
         moves = [
-            f"{names[origin]} → **{names[rung]}**: {here[origin].verdict} → {here[rung].verdict}"
+            f"{names[rung]}: {here[origin].verdict} → {here[rung].verdict}"
             for origin, rung in changes(here, audit)
         ]
-        alone = ", ".join(f"{names[rung]}: {here[rung].verdict}" for rung in here)
-        same = "the same on every rung" if len(here) > 1 else "one rung"
+        apart = [f"{names[rung]}: {here[rung].verdict}" for rung in here]
+        differ = len({finding.verdict for finding in here.values()}) > 1
         rows.append(
             {
-                "claim, as published": claim.statement,
+                "claim": claim.statement,
+                "as published": str(here[first].verdict) if first in here else "–",
                 "verdict": f"**{headline(here)}**",
-                "along the ladder": "; ".join(moves)
-                or (alone if len({each.verdict for each in here.values()}) > 1 else same),
+                "rungs that change it": "<br>".join(moves or apart * differ) or "–",
             }
         )
     return _markdown(pd.DataFrame(rows))
@@ -217,8 +223,8 @@ def report(evidence: Evidence, findings: Mapping[str, Findings], declared: Repor
         boundaries(evidence),
         "\n## Claim by claim\n\n"
         "Tests are two-sided at 5 %; several comparisons of one claim share that by Holm's method. "
-        "“Would see” is the\nsmallest true difference that one such test would find with the "
-        "probability given, if seeds scatter as these do.\n\n",
+        "The power given is\nthat of one such test for a true difference of that size, if seeds "
+        "scatter as these do.\n\n",
         "\n".join(section(claim, findings[claim.name]) for claim in CLAIMS),
     ]
     return "".join(parts)
