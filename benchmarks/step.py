@@ -13,6 +13,7 @@ import resource
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -46,31 +47,43 @@ def contestants(data: Data, threads: int) -> list[Contestant]:
     return ours
 
 
-def measure(field: list[Contestant], rounds: int, steps: int) -> dict[str, float]:
-    """Let them take turns; return each one's median seconds per model-epoch."""
-    seconds: dict[str, list[float]] = {each.name: [] for each in field}
+class Cost(NamedTuple):
+    """What a model-epoch takes."""
+
+    seconds: float
+    cores: float
+    """Processor time over elapsed time; processes of its own (a DataLoader's) do not count."""
+
+
+def measure(field: list[Contestant], rounds: int, steps: int) -> dict[str, Cost]:
+    """Let them take turns; return the medians of each."""
+    costs: dict[str, list[Cost]] = {each.name: [] for each in field}
     for number in range(rounds + 1):
         for each in field:
             torch.set_num_threads(each.threads)
             with threadpool_limits(each.threads):
-                start = time.perf_counter()
+                start, used = time.perf_counter(), time.process_time()
                 each.run(steps)
-                elapsed = time.perf_counter() - start
+                elapsed, used = time.perf_counter() - start, time.process_time() - used
             if number:
                 share = steps * BATCH * each.networks / MODEL_EPOCH
-                seconds[each.name].append(elapsed / share)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+                costs[each.name].append(Cost(elapsed / share, used / elapsed))
+    return {
+        name: Cost(*(statistics.median(values) for values in zip(*each, strict=True)))
+        for name, each in costs.items()
+    }
 
 
-def table(field: list[Contestant], seconds: dict[str, float]) -> str:
+def table(field: list[Contestant], costs: dict[str, Cost]) -> str:
     """Lay out the medians and their ratios to the first contestant's."""
-    best = seconds[field[0].name]
-    lines = [f"{'':58s} {'s / model-epoch':>16s} {'× ours':>8s} {'accuracy':>9s}"]
+    ours = costs[field[0].name].seconds
+    lines = [f"{'':56s} {'s / model-epoch':>16s} {'× ours':>7s} {'cores':>6s} {'accuracy':>9s}"]
     for each in field:
         torch.set_num_threads(1)
-        time_taken = seconds[each.name]
+        seconds, cores = costs[each.name]
+        ratio = seconds / ours
         lines.append(
-            f"{each.name:58s} {time_taken:16.3f} {time_taken / best:8.2f} {each.accuracy():9.4f}"
+            f"{each.name:56s} {seconds:16.3f} {ratio:7.2f} {cores:6.2f} {each.accuracy():9.4f}"
         )
     return "\n".join(lines)
 
@@ -85,9 +98,9 @@ def main() -> None:
     data = Data(arguments.data)
     threads = os.cpu_count() or 1
     field = contestants(data, threads)
-    seconds = measure(field, arguments.rounds, arguments.steps)
+    costs = measure(field, arguments.rounds, arguments.steps)
     print(f"medians of {arguments.rounds} rounds of {arguments.steps} steps; {data.source}")
-    print(table(field, seconds))
+    print(table(field, costs))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process, all contestants: {peak:.0f} MiB")
 
