@@ -18,6 +18,7 @@ from torchvision import transforms
 
 from stages.core import datasets
 from stages.core.datasets import Prepared
+from stages.core.pixels import Pixels
 from stages.core.sgd import Pass, StochasticGradientDescent
 from stages.core.stack import Stack, score
 
@@ -49,6 +50,10 @@ class Data:
         self.inputs = self.normalized(self.images)
         self.targets = torch.from_numpy(self.labels).long()
         self.test_inputs = self.normalized(self.test_images)
+        self.pixels, self.test_pixels = (
+            Pixels.normalized(images, self.mean, self.deviation, torch.device("cpu"))
+            for images in (self.images, self.test_images)
+        )
         self.test_targets = torch.from_numpy(self.test_labels).long()
 
     def prepared(self) -> Prepared:
@@ -99,15 +104,16 @@ class OurStack(Contestant):
             ]
         )
         rates = torch.full((steps, self.networks), RATE)
-        this = Pass(self.data.inputs, self.data.targets[order], order, rates, BATCH)
+        this = Pass(self.data.pixels, self.data.targets[order], order, rates, BATCH)
         with torch.inference_mode():
             this.start(self.stack)
             for step in range(steps):
                 self.descent.step(this, step)
+            score(this.predictions)
 
     def accuracy(self) -> float:
         """Score the first network."""
-        scores = score(self.stack.predict(self.data.test_inputs, self.data.test_targets))
+        scores = score(self.stack.predict(self.data.test_pixels, self.data.test_targets))
         return float(scores.accuracy[0])
 
 

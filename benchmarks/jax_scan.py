@@ -55,5 +55,5 @@ class Jax(Contestant):
             [torch.tensor(np.asarray(each)[first]) for each in self.weights],
             [torch.tensor(np.asarray(each)[first])[:, None] for each in self.biases],
         )
-        scores = score(stack.predict(self.data.test_inputs, self.data.test_targets))
+        scores = score(stack.predict(self.data.test_pixels, self.data.test_targets))
         return float(scores.accuracy[0])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel
+from torch import Tensor
 from tqdm import tqdm
 
 from stages.core import features, params, runs
@@ -45,19 +46,27 @@ def never_firing(stack: Stack, train: Examples) -> list[torch.Tensor]:
         torch.zeros(stack.size, width, dtype=torch.bool, device=train.inputs.device)
         for width in stack.widths[1:-1]
     ]
-    for inputs in torch.split(train.inputs, CHUNK):
+    for start in range(0, len(train.inputs), CHUNK):
+        inputs = train.inputs[start : start + CHUNK]
         for layer, activations in zip(fired, stack.activations(inputs), strict=False):
             layer.logical_or_((activations > 0).any(dim=1))
         if all(layer.all() for layer in fired):
             break
-    return [(~layer).double().mean(dim=1) for layer in fired]
+    return [(~layer.cpu()).double().mean(dim=1) for layer in fired]
 
 
-def measure_features(stack: Stack, train: Examples, sample: Examples) -> pd.DataFrame:
-    """Lay out a row a network and hidden layer, numbered from 0 and 1."""
+def measure_features(stack: Stack, train: Examples, sample: Tensor) -> pd.DataFrame:
+    """Lay out a row a network and hidden layer, numbered from 0 and 1.
+
+    Args:
+        stack: The networks.
+        train: All training examples, to see which units ever fire.
+        sample: (examples, pixels), inputs for the rest.
+    """
     silent = never_firing(stack, train)
     tables = []
-    for layer, activations in enumerate(stack.activations(sample.inputs)):
+    # On the CPU, in float64, which MPS lacks.
+    for layer, activations in enumerate(each.cpu() for each in stack.activations(sample)):
         if layer < len(silent):
             measured = {
                 "positive_share": features.positive_share(activations),
@@ -65,21 +74,23 @@ def measure_features(stack: Stack, train: Examples, sample: Examples) -> pd.Data
                 "feature_sparsity": features.feature_sparsity(activations),
                 "effective_rank": features.effective_rank(activations),
             }
-            columns: dict[str, Any] = {name: each.cpu().numpy() for name, each in measured.items()}
+            columns: dict[str, Any] = {name: each.numpy() for name, each in measured.items()}
             tables.append(
                 pd.DataFrame({"network": range(stack.size), "layer": layer + 1, **columns})
             )
     return pd.concat(tables, ignore_index=True)
 
 
-def measure_sharpness(stack: Stack, sample: Examples, tolerance: float) -> pd.DataFrame:
+def measure_sharpness(
+    stack: Stack, inputs: Tensor, labels: Tensor, tolerance: float
+) -> pd.DataFrame:
     """Lay out a row a network, numbered from 0: the Hessian's largest eigenvalue."""
     size = sum(part[0].numel() for part in (*stack.weights, *stack.biases))
     # One start for all: where Lanczos starts must not depend on who shares the stack.
     start = torch.randn(1, size, generator=torch.Generator().manual_seed(0))
     found = largest_eigenvalue(
-        hessian_operator(stack, sample.inputs, sample.labels),
-        start.expand(stack.size, -1).to(sample.inputs.device),
+        hessian_operator(stack, inputs, labels),
+        start.expand(stack.size, -1).to(inputs.device),
         tolerance,
         MOST_PRODUCTS,
     )
@@ -110,7 +121,7 @@ def diagnose(
         The measurements after each chosen epoch.
     """
     train = splits.train
-    sample = Examples(train.inputs[: declared.examples], train.labels[: declared.examples])
+    sample, truth = train.inputs[: declared.examples], train.labels[: declared.examples]
     epochs = len(parameters["weight_0"]) - 1
     for epoch in chosen_epochs(epochs, declared.every_epochs):
         stack = Stack.from_arrays({name: values[epoch] for name, values in parameters.items()})
@@ -124,7 +135,7 @@ def diagnose(
             by_layer = measure_features(stack, train, sample)
         yield Diagnostics(
             features=_placed(by_layer, places)[list(FEATURES)],
-            sharpness=_placed(measure_sharpness(stack, sample, declared.tolerance), places)[
+            sharpness=_placed(measure_sharpness(stack, sample, truth, declared.tolerance), places)[
                 list(SHARPNESS)
             ],
         )

@@ -54,7 +54,7 @@ def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
 def starting_stack(splits: Splits, declared: TrainParams) -> Stack:
     """Make a network for every seed, as its seed alone decides, where the examples are."""
     inputs = splits.train.inputs
-    widths = (inputs.shape[1], *declared.network.hidden, CLASSES)
+    widths = (inputs.width, *declared.network.hidden, CLASSES)
     return Stack.initialized(widths, declared.seeds).to(inputs.device)
 
 
@@ -81,13 +81,12 @@ def train(
     steps = math.ceil(len(labels) / recipe.batch_size)
     curve = factors(recipe.schedule, recipe.epochs, steps)
     shuffles = orders(declared.seeds, len(labels))
+    like = stack.weights[0]
     for epoch in range(recipe.epochs):
         running = stack.finite().cpu()
         order = next(shuffles)[running].to(labels.device)
         rates_now = curve[epoch][:, None] * rates
-        this = Pass(
-            inputs, labels[order], order, rates_now[:, running].to(inputs), recipe.batch_size
-        )
+        this = Pass(inputs, labels[order], order, rates_now[:, running].to(like), recipe.batch_size)
         moving = stack.only(running)
         this.start(moving)
         descent = StochasticGradientDescent(moving, recipe.clip_norm)

@@ -7,6 +7,7 @@ import torch
 from stages.core.examples import Examples, Splits
 from stages.core.features import effective_rank, feature_sparsity
 from stages.core.params import Diagnose
+from stages.core.pixels import Pixels
 from stages.core.stack import Stack
 from stages.diagnose import chosen_epochs, diagnose, never_firing
 
@@ -17,9 +18,9 @@ SEEDS = (4, 5, 6)
 @pytest.fixture
 def splits() -> Splits:
     generator = torch.Generator().manual_seed(0)
-    train = Examples(
-        torch.randn(60, 12, generator=generator), torch.randint(10, (60,), generator=generator)
-    )
+    images = torch.randint(256, (60, 12), dtype=torch.uint8, generator=generator)
+    pixels = Pixels(images, scale=1 / 74, shift=torch.tensor([-1.7]))
+    train = Examples(pixels, torch.randint(10, (60,), generator=generator))
     return Splits(train, train, train)
 
 
@@ -64,7 +65,7 @@ def test_a_silent_unit_is_one_that_no_training_example_wakes(splits: Splits) -> 
         alone = Stack.initialized(WIDTHS, [seed])
         if seed == SEEDS[1]:
             alone.biases[0][0, 0, :2] = -1000
-        _, hidden, _ = alone.activations(splits.train.inputs)
+        _, hidden, _ = alone.activations(splits.train.inputs[:])
         silent = sum(float(hidden[0, :, unit].max()) == 0 for unit in range(6))
         assert float(second[network]) == pytest.approx(silent / 6)
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor, nn
 
+from stages.core.pixels import Pixels
 from stages.core.sgd import Pass, StochasticGradientDescent
 from stages.core.stack import Stack, score
 
@@ -34,10 +35,16 @@ def parameters(stack: Stack, network: int) -> list[Tensor]:
     ]
 
 
+def drawn(examples: int, generator: torch.Generator) -> Pixels:
+    """Draw images that are read in float64, with a mean near 0 and a deviation near 1."""
+    images = torch.randint(256, (examples, WIDTHS[0]), dtype=torch.uint8, generator=generator)
+    return Pixels(images, scale=1 / 74, shift=torch.tensor([-1.7], dtype=torch.float64))
+
+
 def planned(examples: int = 20, rates: tuple[float, ...] = (0.1, 0.2, 0.4), seed: int = 0) -> Pass:
     """Draw examples, an order for each network, and plan a pass over them in float64."""
     generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(examples, WIDTHS[0], dtype=torch.float64, generator=generator)
+    inputs = drawn(examples, generator)
     labels = torch.randint(10, (examples,), generator=generator)
     order = torch.stack([torch.randperm(examples, generator=generator) for _ in rates])
     steps = math.ceil(examples / BATCH)
@@ -185,12 +192,12 @@ def test_a_network_that_diverges_leaves_the_others_untouched() -> None:
 
 def test_evaluation_agrees_with_scikit_learn() -> None:
     stack = Stack.initialized(WIDTHS, SEEDS).to(torch.float64)
-    inputs = torch.randn(23, WIDTHS[0], dtype=torch.float64) * 5
+    inputs = drawn(23, torch.Generator().manual_seed(0))
     labels = torch.arange(23) % 10
     scores = score(stack.predict(inputs, labels, chunk=7))
     for network, seed in enumerate(SEEDS):
         with torch.no_grad():
-            probabilities = reference(seed).double()(inputs).softmax(dim=1).numpy()
+            probabilities = reference(seed).double()(inputs[:]).softmax(dim=1).numpy()
         truth = labels.numpy()
         assert float(scores.loss[network]) == pytest.approx(log_loss(truth, probabilities))
         assert float(scores.accuracy[network]) == pytest.approx(
@@ -206,11 +213,14 @@ def test_no_step_reads_back_from_the_device() -> None:
     stack = Stack.initialized(WIDTHS, SEEDS).to(torch.device("meta"))
     this = planned()
     rates = this.rates.to("meta", torch.float32)
-    inputs, labels, order = (each.to("meta") for each in (this.inputs, this.labels, this.order))
-    this = Pass(inputs.float(), labels, order, rates, BATCH)
+    images, labels, order = (
+        each.to("meta") for each in (this.inputs.bytes, this.labels, this.order)
+    )
+    inputs = Pixels(images, scale=1 / 74, shift=torch.empty(1, device="meta"))
+    this = Pass(inputs, labels, order, rates, BATCH)
     with torch.inference_mode():
         take_steps(stack, this, clip_norm=1.0)
-        predictions = stack.predict(inputs.float(), labels[0])
+        predictions = stack.predict(inputs, labels[0])
     assert this.scales.device.type == predictions.correct.device.type == "meta"
     with pytest.raises(RuntimeError, match="meta"):
         bool(this.scales[0, 0] > 0)

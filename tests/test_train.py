@@ -159,7 +159,7 @@ def test_fixed_normalization_replaces_the_statistics(folder: Path) -> None:
     ):
         inputs = Splits.of(prepared, normalization, torch.device("cpu")).test.inputs
         expected = (prepared.test_images.reshape(30, -1) / 255 - mean) / deviation
-        np.testing.assert_allclose(inputs.numpy(), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(inputs[:].numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_without_a_validation_split_its_columns_are_empty(

@@ -148,7 +148,7 @@ def main() -> None:
         load(Prepared, arguments.prepared, f"preprocess@{dataset}"),
         training.normalization,
         device_named(declared.compute.device),
-    )
+    ).training_only()
 
     def trial(rates: Mapping[int, float]) -> dict[int, bool]:
         found = ends_trained(rates, splits, training, declared.aggregate.trained_accuracy)

@@ -66,13 +66,14 @@ def feature_sparsity(stack: Stack, inputs: torch.Tensor, seeds: tuple[int, ...])
     tables = [pd.DataFrame(columns=["seed", "layer", "feature_sparsity"])]
     if living:
         with torch.inference_mode():
-            *hidden, _ = stack.only(alive).activations(inputs)
+            # On the CPU, in float64, which MPS lacks.
+            *hidden, _ = (each.cpu() for each in stack.only(alive).activations(inputs))
             tables = [
                 pd.DataFrame(
                     {
                         "seed": living,
                         "layer": layer,
-                        "feature_sparsity": features.feature_sparsity(activations).cpu().numpy(),
+                        "feature_sparsity": features.feature_sparsity(activations).numpy(),
                     }
                 )
                 for layer, activations in enumerate(hidden, start=1)

@@ -1,12 +1,13 @@
 """The splits of a dataset, normalized and on the device that computes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stages.core import params
 from stages.core.datasets import Images, Labels, Prepared
+from stages.core.pixels import Pixels
 from stages.core.stack import Predictions, Scores, Stack, score
 
 
@@ -14,8 +15,7 @@ from stages.core.stack import Predictions, Scores, Stack, score
 class Examples:
     """One split, ready to compute with."""
 
-    inputs: Tensor
-    """(examples, 784), normalized."""
+    inputs: Pixels
     labels: Tensor
     """(examples,), int64."""
 
@@ -23,12 +23,16 @@ class Examples:
     def normalized(
         cls, images: Images, labels: Labels, mean: float, deviation: float, device: torch.device
     ) -> "Examples":
-        """Scale pixels to 0–1, then centre and divide them."""
-        pixels = torch.from_numpy(images).to(device).flatten(start_dim=1).float()
+        """Scale pixels to 0–1, then centre and divide them, whenever they are read."""
         return cls(
-            inputs=pixels.div_(255).sub_(mean).div_(deviation),
+            inputs=Pixels.normalized(images, mean, deviation, device),
             labels=torch.from_numpy(labels).to(device).long(),
         )
+
+    def first(self, count: int) -> "Examples":
+        """Take the first examples."""
+        images = replace(self.inputs, bytes=self.inputs.bytes[:count])
+        return Examples(images, self.labels[:count])
 
     def predictions_of(self, stack: Stack) -> Predictions:
         """Ask every network of a stack about every example."""
@@ -64,3 +68,8 @@ class Splits:
             validation=ready(prepared.validation_images, prepared.validation_labels),
             test=ready(prepared.test_images, prepared.test_labels),
         )
+
+    def training_only(self) -> "Splits":
+        """Leave the other two empty, where nobody asks how they are classified."""
+        nothing = self.train.first(0)
+        return Splits(self.train, nothing, nothing)

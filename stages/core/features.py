@@ -28,15 +28,15 @@ def feature_sparsity(activations: Tensor) -> Tensor:
     the first do not count; the denominator stays examples × all units. Lower is sparser.
 
     Args:
-        activations: (networks, examples, units), after the rectifier.
+        activations: (networks, examples, units), after the rectifier, on the CPU.
 
     Returns:
         (networks,), 0 to 1.
     """
     firing = (activations > 0).double().mean(dim=1)
-    correlations = correlation(activations).abs().cpu().numpy()
+    correlations = correlation(activations).abs().numpy()
     counted = torch.from_numpy(np.stack([distinct(each) for each in correlations]))
-    return (firing * counted.to(firing.device)).mean(dim=1)
+    return (firing * counted).mean(dim=1)
 
 
 def correlation(activations: Tensor) -> Tensor:

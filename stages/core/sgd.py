@@ -8,11 +8,13 @@ than the arithmetic.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from stages.core.launch import as_one_launch
+from stages.core.pixels import Pixels
 from stages.core.stack import Predictions, Stack
 
 
@@ -24,8 +26,7 @@ class Pass:
     step takes what is left. Nothing here is read back before the pass is over.
     """
 
-    inputs: Tensor
-    """(examples, pixels)."""
+    inputs: Pixels
     labels: Tensor
     """(networks, examples), int64, in each network's order."""
     order: Tensor
@@ -34,32 +35,54 @@ class Pass:
     """(steps, networks): the learning rates."""
     batch: int
     """Examples a step, for each network."""
-    predictions: Predictions = field(init=False)
-    """What each network said, in order, just before the step that the example took part in."""
-    squared_norms: Tensor = field(init=False)
-    """(steps, layers, networks): squared norm of each layer's part of the gradient of the mean
-    loss, weights and biases together, before any clipping."""
-    example_squared_norms: Tensor = field(init=False)
-    """(steps, networks): squared norm of one example's own gradient, mean over the batch."""
-    projections: Tensor = field(init=False)
-    """(steps, networks): scalar product of the gradient of the mean loss and the parameters."""
-    scales: Tensor = field(init=False)
-    """(steps, networks): what the gradient was multiplied by, learning rate times clipping."""
+    logits: Tensor = field(init=False)
+    """(networks, classes, examples): what each network said, in order, just before the step that
+    the example took part in."""
+    measures: Tensor = field(init=False)
+    """(steps, rows, networks): what each step was like; the properties below name the rows."""
     start_squared_norms: Tensor = field(init=False)
     """(networks,): squared norm of the parameters before the first step."""
 
     def start(self, stack: Stack) -> None:
         """Make room for what the steps leave behind."""
         like = stack.weights[0]
-        self.predictions = Predictions(
-            log_likelihood=like.new_empty(self.order.shape),
-            correct=torch.empty(self.order.shape, dtype=torch.bool, device=like.device),
-        )
-        self.squared_norms = like.new_empty(len(self.rates), len(stack.weights), stack.size)
-        self.example_squared_norms = torch.empty_like(self.rates)
-        self.projections = torch.empty_like(self.rates)
-        self.scales = torch.empty_like(self.rates)
+        networks, examples = self.order.shape
+        self.logits = like.new_empty(networks, stack.widths[-1], examples)
+        self.measures = like.new_empty(len(self.rates), 2 * len(stack.weights) + 2, stack.size)
         self.start_squared_norms = stack.squared_norms()
+
+    @property
+    def layers(self) -> int:
+        """How many layers the networks have."""
+        return self.measures.shape[1] // 2 - 1
+
+    @property
+    def squared_norms(self) -> Tensor:
+        """(steps, layers, networks): squared norm of each layer's part of the gradient.
+
+        It is the gradient of the mean loss, weights and biases together, before any clipping.
+        """
+        return self.measures[:, : self.layers]
+
+    @property
+    def projections(self) -> Tensor:
+        """(steps, networks): scalar product of the gradient of the mean loss and the parameters."""
+        return self.measures[:, self.layers : -2].sum(dim=1)
+
+    @property
+    def example_squared_norms(self) -> Tensor:
+        """(steps, networks): squared norm of one example's own gradient, mean over the batch."""
+        return self.measures[:, -2]
+
+    @property
+    def scales(self) -> Tensor:
+        """(steps, networks): what the gradient was multiplied by, learning rate times clipping."""
+        return self.measures[:, -1]
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What each network said of each example; to be asked when the pass is over."""
+        return Predictions.of(self.logits, self.labels)
 
     def examples_of(self, step: int) -> slice:
         """Say which columns of `order` a step takes."""
@@ -107,50 +130,43 @@ class _Step:
         networks, depth = stack.size, len(stack.weights)
         rows = (networks, batch)
         self.activations = [like.new_empty(*rows, width) for width in stack.widths]
-        self.labels = torch.empty((*rows, 1), dtype=torch.int64, device=like.device)
+        self.targets = torch.empty_like(self.activations[-1])
         self.rates = like.new_empty(networks)
+        self.measures = like.new_empty(2 * depth + 2, networks)
 
-        self.log_likelihood = like.new_empty(rows)
-        self.correct = torch.empty(rows, dtype=torch.bool, device=like.device)
-        self.squared_norms = like.new_empty(depth, networks)
-        self.example_squared_norms = like.new_empty(networks)
-        self.projections = like.new_empty(networks)
-        self.scales = like.new_empty(networks)
-
-        self._classes = torch.arange(stack.widths[-1], device=like.device)
+        self._squared_norms = self.measures[:depth]
+        self._projections = self.measures[depth:-2]
+        self._example_squared_norms, self._scales = self.measures[-2:]
+        self._bytes = torch.empty(
+            networks * batch, stack.widths[0], dtype=torch.uint8, device=like.device
+        )
+        self._one_hot = torch.eye(stack.widths[-1]).to(like)
+        self._ones = like.new_ones(networks, 1, batch)
+        self._logits = like.new_empty(networks, stack.widths[-1], batch)
+        self._probabilities = torch.empty_like(self._logits)
         self._deltas = [torch.empty_like(activation) for activation in self.activations[1:]]
-        self._products = [torch.empty_like(delta) for delta in self._deltas]
-        self._log_probabilities = torch.empty_like(self.activations[-1])
-        self._predicted = torch.empty(rows, dtype=torch.int64, device=like.device)
         self._input_grams = like.new_empty(depth, *rows, batch)
         self._delta_grams = like.new_empty(depth, *rows, batch)
-        self._layer_projections = like.new_empty(depth, networks)
 
     def read(self, this: Pass, at: int) -> None:
         """Fetch a step's batch and rates."""
         part = this.examples_of(at)
-        rows = self.activations[0].view(self.stack.size * self.batch, -1)
-        torch.index_select(this.inputs, 0, this.order[:, part].reshape(-1), out=rows)
-        self.labels.copy_(this.labels[:, part, None])
+        chosen, labels = this.order[:, part].reshape(-1), this.labels[:, part].reshape(-1)
+        this.inputs.fetch(chosen, self._bytes, out=self.activations[0].flatten(0, 1))
+        torch.index_select(self._one_hot, 0, labels, out=self.targets.flatten(0, 1))
         self.rates.copy_(this.rates[at])
 
     def compute(self) -> None:
         """Move the stack, and measure what the step was like."""
         self._forward()
-        self._record()
         self._backward()
         self._measure_gradient()
         self._update()
 
     def write(self, this: Pass, at: int) -> None:
         """Leave what was measured with the pass."""
-        part = this.examples_of(at)
-        this.predictions.log_likelihood[:, part] = self.log_likelihood
-        this.predictions.correct[:, part] = self.correct
-        this.squared_norms[at] = self.squared_norms
-        this.example_squared_norms[at] = self.example_squared_norms
-        this.projections[at] = self.projections
-        this.scales[at] = self.scales
+        this.logits[..., this.examples_of(at)] = self._logits
+        this.measures[at] = self.measures
 
     def _forward(self) -> None:
         layers = zip(self.stack.weights, self.stack.biases, strict=True)
@@ -159,17 +175,13 @@ class _Step:
             torch.baddbmm(bias, self.activations[depth], weight, out=output)
             if depth + 1 < len(self.stack.weights):
                 output.relu_()
-        torch.log_softmax(self.activations[-1], dim=2, out=self._log_probabilities)
-
-    def _record(self) -> None:
-        torch.gather(self._log_probabilities, 2, self.labels, out=self.log_likelihood[..., None])
-        torch.argmax(self.activations[-1], dim=2, out=self._predicted)
-        torch.eq(self._predicted, self.labels[..., 0], out=self.correct)
 
     def _backward(self) -> None:
-        """Fill `_deltas[l]` with the gradient of each example's own loss by layer l's outputs."""
-        delta = torch.exp(self._log_probabilities, out=self._deltas[-1])
-        delta.sub_((self.labels == self._classes).to(delta))
+        """Fill `_deltas[l]` with the gradient of the mean loss by layer l's outputs."""
+        # Ten classes side by side would fill no vector register: they are laid out the other way.
+        torch.softmax(self._logits.copy_(self.activations[-1].mT), dim=1, out=self._probabilities)
+        delta = torch.sub(self._probabilities.mT, self.targets, out=self._deltas[-1])
+        delta.mul_(1 / self.batch)
         for depth in range(len(self._deltas) - 1, 0, -1):
             below = self._deltas[depth - 1]
             torch.bmm(self._deltas[depth], self.stack.weights[depth].mT, out=below)
@@ -180,32 +192,32 @@ class _Step:
     def _measure_gradient(self) -> None:
         """Take the gradient's norms from products of examples, and its product with the weights.
 
-        ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ), whose diagonal holds the squared norm of each example's own
-        gradient; the bias, a constant input of 1, adds 1 to hhᵀ. ⟨W, hᵀd⟩ + ⟨b, Σd⟩ = Σ (z ∘ d)
+        ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ), whose diagonal holds the squared norm of what each example adds to
+        the gradient; the bias, a constant input of 1, adds 1 to hhᵀ. ⟨W, hᵀd⟩ + ⟨b, Σd⟩ = Σ (z ∘ d)
         for outputs z = hW + b, and where a rectifier cuts z it cuts d as well.
         """
         for depth, delta in enumerate(self._deltas):
             layer_inputs, outputs = self.activations[depth], self.activations[depth + 1]
             torch.bmm(layer_inputs, layer_inputs.mT, out=self._input_grams[depth])
             torch.bmm(delta, delta.mT, out=self._delta_grams[depth])
-            torch.mul(outputs, delta, out=self._products[depth])
-            torch.sum(self._products[depth], dim=(1, 2), out=self._layer_projections[depth])
-        grams = self._input_grams.add_(1).mul_(self._delta_grams)
-        torch.sum(grams, dim=(2, 3), out=self.squared_norms).div_(self.batch**2)
+            torch.linalg.vecdot(outputs.flatten(1), delta.flatten(1), out=self._projections[depth])
+        # d + g·d, which is (g + 1)·d in one go.
+        grams = torch.addcmul(
+            self._delta_grams, self._input_grams, self._delta_grams, out=self._input_grams
+        )
+        torch.sum(grams, dim=(2, 3), out=self._squared_norms)
         each = grams.diagonal(dim1=2, dim2=3)
-        torch.sum(each, dim=(0, 2), out=self.example_squared_norms).div_(self.batch)
-        torch.sum(self._layer_projections, dim=0, out=self.projections).div_(self.batch)
+        torch.sum(each, dim=(0, 2), out=self._example_squared_norms).mul_(self.batch)
 
     def _update(self) -> None:
-        self.scales.copy_(self.rates)
+        self._scales.copy_(self.rates)
         if self.clip_norm is not None:
-            norm = self.squared_norms.sum(dim=0).clamp_(min=0).sqrt_()
-            self.scales.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1))
-        per_example = (self.scales / self.batch)[:, None, None]
+            norm = self._squared_norms.sum(dim=0).clamp_(min=0).sqrt_()
+            self._scales.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1))
         for depth, delta in enumerate(self._deltas):
-            delta.mul_(per_example)
+            delta.mul_(self._scales[:, None, None])
             self.stack.weights[depth].baddbmm_(self.activations[depth].mT, delta, alpha=-1)
-            self.stack.biases[depth].sub_(delta.sum(dim=1, keepdim=True))
+            self.stack.biases[depth].baddbmm_(self._ones, delta, alpha=-1)
 
 
 class StochasticGradientDescent:

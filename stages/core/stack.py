@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.core.pixels import Pixels
+
 
 class Predictions(NamedTuple):
     """What each network of a stack said of each example of one split, on the stack's device."""
@@ -22,6 +24,14 @@ class Predictions(NamedTuple):
     """(networks, examples): log of the probability given to the true class."""
     correct: Tensor
     """(networks, examples): whether the largest logit is the true class."""
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> Self:
+        """Read logits (networks, classes, examples), given labels (networks, examples), int64."""
+        return cls(
+            log_likelihood=logits.log_softmax(dim=1).gather(1, labels[:, None])[:, 0],
+            correct=logits.argmax(dim=1) == labels,
+        )
 
 
 class Scores(NamedTuple):
@@ -165,21 +175,17 @@ class Stack:
         *_, scores = self.activations(inputs)
         return scores
 
-    def predict(self, inputs: Tensor, labels: Tensor, chunk: int = 500) -> Predictions:
+    def predict(self, inputs: Pixels, labels: Tensor, chunk: int = 500) -> Predictions:
         """Ask every network about one data split.
 
         Args:
-            inputs: (examples, pixels).
+            inputs: The split's images.
             labels: (examples,), int64.
             chunk: Examples in one pass, small enough for the activations to stay in cache.
         """
-        log_likelihood = inputs.new_empty(self.size, len(inputs))
-        correct = torch.empty(self.size, len(inputs), dtype=torch.bool, device=inputs.device)
+        like = self.weights[0]
+        logits = like.new_empty(self.size, self.widths[-1], len(inputs))
         for start in range(0, len(inputs), chunk):
             part = slice(start, start + chunk)
-            logits = self.logits(inputs[part])
-            truth = labels[part].expand(self.size, -1)
-            log_probability = logits.log_softmax(dim=2)
-            log_likelihood[:, part] = log_probability.gather(2, truth[..., None])[..., 0]
-            correct[:, part] = logits.argmax(dim=2) == truth
-        return Predictions(log_likelihood, correct)
+            logits[..., part] = self.logits(inputs[part]).mT
+        return Predictions.of(logits, labels.expand(self.size, -1))
