@@ -29,15 +29,18 @@ from benchmarks.contestants import (
     Products,
     ScikitLearn,
 )
+from benchmarks.jobs import OurJobs
 
 
-def contestants(data: Data, threads: int) -> list[Contestant]:
+def contestants(path: Path, data: Data, threads: int) -> list[Contestant]:
     """Line them up, ours with all diagnostics first."""
     ours: list[Contestant] = [
         OurStack(data, 5, "ours, stack of 5"),
         OurStack(data, 1, "ours, 1 network"),
         Products(data, 5),
     ]
+    if threads > 1:
+        ours.append(OurJobs(path, threads))
     for count in sorted({1, threads}):
         ours += [Notebook(data, count), InMemory(data, count), ScikitLearn(data, count)]
     if importlib.util.find_spec("jax"):
@@ -97,7 +100,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = Data(arguments.data)
     threads = os.cpu_count() or 1
-    field = contestants(data, threads)
+    field = contestants(arguments.data, data, threads)
     costs = measure(field, arguments.rounds, arguments.steps)
     print(f"medians of {arguments.rounds} rounds of {arguments.steps} steps; {data.source}")
     print(table(field, costs))
