@@ -115,6 +115,11 @@ CASES = [
     ("better", Verdict.MIXED, [networks(accuracy=around(0.92, 0.93, 0.90))]),
     ("better", Verdict.UNTESTABLE, [networks(accuracy=around(0.9, 0.9, 0.9))]),
     ("better", Verdict.UNTESTABLE, [networks(rates=(0.1, 0.6))]),
+    (
+        "better",
+        Verdict.UNTESTABLE,
+        [networks(rates=(0.1, 0.2), accuracy=around(0.90, 0.92, 0.93))],
+    ),
     ("best", Verdict.SUPPORTED, [networks(accuracy=around(0.9, 0.91, 0.95, 0.9, 0.8, 0.1))]),
     ("best", Verdict.REFUTED, [networks(accuracy=around(0.98, 0.91, 0.95, 0.9, 0.8, 0.1))]),
     ("best", Verdict.MIXED, [networks(accuracy=around(0.95, 0.95, 0.95, 0.9, 0.8, 0.1))]),
@@ -273,7 +278,7 @@ def test_the_rung_that_changes_a_verdict_is_named() -> None:
         "fresh_start": finding(Verdict.REFUTED),
         "standardized": finding(Verdict.REFUTED),
         CORE: finding(Verdict.REFUTED),
-        "clipped": finding(Verdict.REFUTED),
+        "clipped": finding(Verdict.UNTESTABLE),
         "warmup_cosine": finding(Verdict.MIXED),
     }
     moves = [("as_published", "fresh_start"), (CORE, "warmup_cosine")]

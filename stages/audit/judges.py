@@ -57,7 +57,7 @@ def faster(evidence: Evidence, rung: str, *, dataset: str) -> Finding:
 
 
 def better(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[float]) -> Finding:
-    """Compare the test accuracy at some rates with that at the smallest."""
+    """Compare the test accuracy at some rates, all of which must have run, with the smallest's."""
     accuracy = evidence.table(rung, dataset, "test_accuracy")
     smallest = min(verdicts.rates(accuracy), default=np.nan)
     chosen = [rate for rate in rates if rate in accuracy and rate != smallest]
@@ -65,7 +65,8 @@ def better(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[float
         return _too_little(accuracy)
     directions, texts, test = _accuracies(accuracy, smallest, chosen)
     absent = [f"{rate:g}: not run" for rate in rates if rate not in accuracy]
-    return Finding(all_of(directions), "; ".join([*texts, *absent]), test)
+    verdict = Verdict.UNTESTABLE if absent else all_of(directions)
+    return Finding(verdict, "; ".join([*texts, *absent]), test)
 
 
 def best(evidence: Evidence, rung: str, *, dataset: str, rate: float) -> Finding:

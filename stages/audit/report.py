@@ -13,7 +13,7 @@ from stages.audit.claims import CLAIMS, Claim, headline
 from stages.audit.judges import breaking_rates
 from stages.audit.recipes import before, rungs, titles
 from stages.audit.tables import read
-from stages.audit.verdicts import Evidence, Finding
+from stages.audit.verdicts import Evidence, Finding, Verdict
 from stages.core import params
 from stages.core.errors import run
 from stages.core.files import whole_file
@@ -31,8 +31,9 @@ Every claim is judged on every rung that bears on it, by the rule given below it
 
 In the first table, the verdict is that on core, the study's own recipe, where all rates start from
 the same weights; or, where core does not bear on a claim, the common one of the rungs that do. A
-rung changes a verdict when it differs from that on the rung it is one change away from. “Not
-testable here” also means a difference too small to be told with these seeds.
+rung changes a verdict when it differs from that on the rung it is one change away from and neither
+is “not testable here”, which also means a difference too small to be told with these seeds. No test
+compares rungs: a verdict may change by chance.
 
 One choice is the study's on every rung: the validation split of params.yaml is held out, which the
 notebook did not do.
@@ -53,12 +54,17 @@ def judged(evidence: Evidence) -> dict[str, Findings]:
 
 
 def changes(findings: Findings, audit: params.Audit) -> list[tuple[str, str]]:
-    """List the rungs on which a verdict differs from the rung before, with the one before."""
+    """List the rungs on which a verdict differs from the rung before, with the one before.
+
+    Where either could not be tested nothing is known to differ.
+    """
     found = []
     for rung, finding in findings.items():
         origin = before(audit, rung)
-        if origin and origin in findings and findings[origin].verdict != finding.verdict:
-            found.append((origin, rung))
+        if origin and origin in findings:
+            both = {findings[origin].verdict, finding.verdict}
+            if len(both) > 1 and Verdict.UNTESTABLE not in both:
+                found.append((origin, rung))
     return found
 
 
@@ -92,12 +98,13 @@ def verdicts(findings: Mapping[str, Findings], audit: params.Audit) -> str:
         ]
         apart = [f"{names[rung]}: {here[rung].verdict}" for rung in here]
         differ = len({finding.verdict for finding in here.values()}) > 1
+        linked = any(before(audit, rung) in here for rung in here)
         rows.append(
             {
                 "claim": claim.statement,
                 "as published": str(here[first].verdict) if first in here else "–",
                 "verdict": f"**{headline(here)}**",
-                "rungs that change it": "<br>".join(moves or apart * differ) or "–",
+                "rungs that change it": "<br>".join(moves if linked else apart * differ) or "–",
             }
         )
     return _markdown(pd.DataFrame(rows))
