@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages.audit.breaking import contradictions
 from stages.audit.claims import CLAIMS, headline
 from stages.audit.judges import printed
 from stages.audit.recipes import before, rungs
@@ -36,7 +37,10 @@ def networks(
     outcome: Rates | None = None,
     sparsity: Rates | None = None,
 ) -> pd.DataFrame:
-    """Lay out a rung: rate → one value for all seeds, or one each. All train unless told."""
+    """Lay out a rung: rate → one value for all seeds, or one each. All train unless told.
+
+    The outcome may also be lost: exploded before the rate's first step.
+    """
     rows = []
     for rate in rates:
         for place, seed in enumerate(seeds):
@@ -54,8 +58,8 @@ def networks(
                     "rung": rung,
                     "learning_rate": rate,
                     "seed": seed,
-                    "outcome": ended,
-                    "diverged_step": 9.0 if ended == "exploded" else np.nan,
+                    "outcome": "exploded" if ended == "lost" else ended,
+                    "diverged_step": {"exploded": 9.0, "lost": 1.0}.get(str(ended), np.nan),
                     "last_gradient_norms": "1 50" if ended == "exploded" else np.nan,
                     "test_accuracy": of(accuracy, 0.9 + SCATTER),
                     "validation_accuracy": of(accuracy, 0.9 + SCATTER),
@@ -94,9 +98,15 @@ def around(*levels: float, scatter: float = 1.0) -> dict[float, np.ndarray]:
     }
 
 
+def on_both(rung: str = CORE, *, outcome: Rates | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Lay out a rung on both datasets: ten seeds."""
+    return networks(rung, outcome=outcome), networks(rung, "fashion_mnist", outcome=outcome)
+
+
 FASHION = {"dataset": "fashion_mnist"}
 FAILS = {0.48: "exploded", 0.6: "exploded"}
-HALF = ["exploded", "trained", "trained", "trained", "trained"]
+FEW = ["exploded", "exploded", "exploded", "trained", "trained"]
+MOST = ["exploded", "trained", "trained", "trained", "trained"]
 FAST = around(800, 700, 600, 500, 400, 300, scatter=5e3)
 SLOW = around(300, 400, 500, 600, 700, 800, scatter=5e3)
 SAME = around(*[800] * 6, scatter=5e3)
@@ -110,6 +120,9 @@ CASES = [
     ("faster", Verdict.UNTESTABLE, [networks(steps=SAME)]),
     ("faster", Verdict.UNTESTABLE, [networks(steps=FAST, seeds=range(2))]),
     ("faster", Verdict.UNTESTABLE, [networks(steps=FAST, **FASHION)]),
+    ("faster", Verdict.REFUTED, [networks(steps=SAME, outcome={0.2: FEW})]),
+    ("faster", Verdict.UNTESTABLE, [networks(steps=FAST, outcome={0.1: FEW})]),
+    ("faster", Verdict.MIXED, [networks(steps=FAST, outcome={0.6: MOST})]),
     ("better", Verdict.SUPPORTED, [networks(accuracy=around(0.90, 0.92, 0.93))]),
     ("better", Verdict.REFUTED, [networks(accuracy=around(0.93, 0.92, 0.90))]),
     ("better", Verdict.MIXED, [networks(accuracy=around(0.92, 0.93, 0.90))]),
@@ -119,6 +132,21 @@ CASES = [
         "better",
         Verdict.UNTESTABLE,
         [networks(rates=(0.1, 0.2), accuracy=around(0.90, 0.92, 0.93))],
+    ),
+    (
+        "better",
+        Verdict.MIXED,
+        [networks(accuracy=around(0.9, 0.92, 0.93), outcome={0.3: MOST})],
+    ),
+    (
+        "better",
+        Verdict.REFUTED,
+        [networks(accuracy=around(0.93, 0.9, 0.9), outcome={0.2: MOST, 0.3: FEW})],
+    ),
+    (
+        "better",
+        Verdict.UNTESTABLE,
+        [networks(accuracy=around(0.93, 0.9, 0.9), outcome={0.1: MOST})],
     ),
     ("best", Verdict.SUPPORTED, [networks(accuracy=around(0.9, 0.91, 0.95, 0.9, 0.8, 0.1))]),
     ("best", Verdict.REFUTED, [networks(accuracy=around(0.98, 0.91, 0.95, 0.9, 0.8, 0.1))]),
@@ -133,12 +161,12 @@ CASES = [
     ("favours", Verdict.UNTESTABLE, [networks(rates=(0.1, 0.2), **FASHION)]),
     ("unstable", Verdict.SUPPORTED, [networks(outcome=FAILS, **FASHION)]),
     ("unstable", Verdict.REFUTED, [networks(**FASHION)]),
-    ("unstable", Verdict.MIXED, [networks(outcome={0.48: HALF}, **FASHION)]),
+    ("unstable", Verdict.MIXED, [networks(outcome={0.48: MOST}, **FASHION)]),
     ("unstable", Verdict.UNTESTABLE, [networks(rates=(0.1, 0.2), **FASHION)]),
     ("unstable", Verdict.UNTESTABLE, [networks(outcome=FAILS, seeds=range(2), **FASHION)]),
     ("nan", Verdict.SUPPORTED, [networks(outcome={0.384: "exploded"}, **FASHION)]),
     ("nan", Verdict.REFUTED, [networks(outcome=FAILS, **FASHION)]),
-    ("nan", Verdict.MIXED, [networks(outcome={0.384: HALF}, **FASHION)]),
+    ("nan", Verdict.MIXED, [networks(outcome={0.384: MOST}, **FASHION)]),
     ("nan", Verdict.UNTESTABLE, [networks(rates=(0.1, 0.2), **FASHION)]),
     ("exploding", Verdict.SUPPORTED, [networks(outcome=FAILS, **FASHION)]),
     (
@@ -159,17 +187,19 @@ CASES = [
     (
         "exploding",
         Verdict.MIXED,
-        [networks(outcome=FAILS, **FASHION), networks("clipped", outcome={0.6: HALF}, **FASHION)],
+        [networks(outcome=FAILS, **FASHION), networks("clipped", outcome={0.6: MOST}, **FASHION)],
     ),
     ("exploding", Verdict.UNTESTABLE, [networks(**FASHION)]),
-    ("clipping", Verdict.SUPPORTED, [networks(outcome=FAILS), networks("clipped")]),
-    ("clipping", Verdict.REFUTED, [networks(), networks("clipped", outcome=FAILS)]),
-    ("clipping", Verdict.UNTESTABLE, [networks(), networks("clipped")]),
-    ("clipping", Verdict.UNTESTABLE, [networks(outcome={0.6: HALF}), networks("clipped")]),
+    ("exploding", Verdict.UNTESTABLE, [networks(outcome={0.6: MOST}, **FASHION)]),
+    ("clipping", Verdict.SUPPORTED, [*on_both(outcome=FAILS), *on_both("clipped")]),
+    ("clipping", Verdict.REFUTED, [*on_both(), *on_both("clipped", outcome=FAILS)]),
+    ("clipping", Verdict.UNTESTABLE, [*on_both(), *on_both("clipped")]),
+    ("clipping", Verdict.UNTESTABLE, [*on_both(outcome={0.6: MOST}), *on_both("clipped")]),
+    ("clipping", Verdict.UNTESTABLE, [networks(outcome=FAILS), networks("clipped")]),
     ("clipping", Verdict.UNTESTABLE, [networks()]),
-    ("scheduling", Verdict.SUPPORTED, [networks(outcome=FAILS), networks("scheduled")]),
-    ("scheduling", Verdict.REFUTED, [networks(), networks("scheduled", outcome=FAILS)]),
-    ("scheduling", Verdict.UNTESTABLE, [networks(), networks("scheduled")]),
+    ("scheduling", Verdict.SUPPORTED, [*on_both(outcome=FAILS), *on_both("scheduled")]),
+    ("scheduling", Verdict.REFUTED, [*on_both(), *on_both("scheduled", outcome=FAILS)]),
+    ("scheduling", Verdict.UNTESTABLE, [*on_both(), *on_both("scheduled")]),
     (
         "sparser_mnist",
         Verdict.SUPPORTED,
@@ -201,7 +231,7 @@ CASES = [
     (
         "usable",
         Verdict.MIXED,
-        [networks(), networks("conventional", rates=(1e-5,), outcome={1e-5: HALF})],
+        [networks(), networks("conventional", rates=(1e-5,), outcome={1e-5: MOST})],
     ),
     ("usable", Verdict.UNTESTABLE, [networks()]),
 ]
@@ -244,11 +274,50 @@ def test_clipping_is_also_judged_by_where_seeds_break(at: list[float], expected:
     assert verdict("clipping", networks(), networks("clipped"), boundary=boundary) == expected
 
 
+def test_networks_lost_at_an_earlier_rate_are_not_counted() -> None:
+    lost = ["lost", "lost", "collapsed", "trained", "trained"]
+    table = networks(outcome={0.48: lost, 0.6: lost}, steps=FAST, **FASHION)
+    evidence = Evidence(table, NO_BOUNDARY, [CORE])
+    unstable = BY_NAME["unstable"].judge(evidence, CORE)
+    assert unstable.verdict == Verdict.MIXED
+    assert "0.48: 1 of 3 seeds fail (1 collapsed)" in unstable.result
+    exploding = BY_NAME["exploding"].judge(evidence, CORE)
+    assert exploding.result.startswith("0 of 2 failing seeds explode")
+
+
+@pytest.mark.parametrize("name", ["unstable", "exploding"])
+def test_a_rate_at_which_no_network_could_begin_is_not_judged(name: str) -> None:
+    table = networks(outcome={0.384: "exploded", 0.48: "lost", 0.6: "lost"}, **FASHION)
+    assert verdict(name, table) == Verdict.UNTESTABLE
+
+
+def test_a_rate_at_which_no_network_could_begin_is_no_slower() -> None:
+    table = networks(outcome={0.6: "lost"}, steps={**FAST, 0.6: np.nan})
+    found = BY_NAME["faster"].judge(Evidence(table, NO_BOUNDARY, [CORE]), CORE)
+    assert found.verdict == Verdict.SUPPORTED
+    assert found.result.endswith("0.6: 0 of 5 seeds could begin")
+
+
+def test_a_comparison_is_of_the_seeds_that_train_at_both_rates() -> None:
+    accuracy = {0.1: 0.9 + SCATTER, 0.2: 0.92 + SCATTER, 0.3: [0.1, 0.8, 0.81, 0.8, 0.82]}
+    table = networks(rates=(0.1, 0.2, 0.3), accuracy=accuracy, outcome={0.3: MOST})
+    found = BY_NAME["better"].judge(Evidence(table, NO_BOUNDARY, [CORE]), CORE)
+    assert "0.1: 90.00 %; 0.2: 92.00 % (+2.00, p < 0.001)" in found.result
+    assert "0.3: 80.75 % (-9.30, p < 0.001), 4 of 5 seeds train" in found.result
+
+
+def test_networks_that_end_otherwise_than_their_crossing_says_are_counted() -> None:
+    table = networks(outcome={0.3: MOST, 0.48: FEW, 0.6: "exploded"})
+    boundary = broken(CORE, [0.55] * 5)
+    boundary.loc[0, ["low", "high"]] = 0.45, 0.5
+    assert contradictions(Evidence(table, boundary, [CORE]), "mnist", CORE) == (3, 29)
+
+
 def test_contradicting_evidence_is_mixed() -> None:
     boundary = pd.concat(
         [broken(CORE, [0.5, 0.6, 0.5, 0.6, 0.5]), broken("clipped", [0.1, 0.2, 0.1, 0.1, 0.2])]
     )
-    tables = [networks(outcome=FAILS), networks("clipped")]
+    tables = [*on_both(outcome=FAILS), *on_both("clipped")]
     assert verdict("clipping", *tables, boundary=boundary) == Verdict.MIXED
 
 
@@ -300,7 +369,9 @@ def test_report_tells_every_claim_and_verdict() -> None:
         assert claim.rule in text
         for finding in findings[claim.name].values():
             assert finding.result in text
-    assert "| mnist | clipped | 0.900" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "| mnist | clipped | 0.900 | 0.700 to 1.100 (93.8 % interval) | 5 of 5 |" in words
+    assert "on mnist 0 of 5 at 0.48; on fashion_mnist 0 of 5 at 0.384." in words
     assert "5 of 5" in text
 
 

@@ -52,6 +52,10 @@ def with_rate(rate: float) -> Callable[[Evidence], Sequence[str]]:
     return chosen
 
 
+AMONG = (
+    "Over the seeds that end trained at both; a rate at which fewer than half of them do is worse, "
+    "one at which a seed fails that trains at the other is not better. "
+)
 EACH = (
     "Supported if {each} is significantly better, refuted if none is and one is significantly "
     "worse, mixed if only some are better."
@@ -61,45 +65,51 @@ CLAIMS = (
         "faster",
         "Larger rates converge faster on MNIST.",
         "Steps until the validation accuracy reaches the threshold, against the smallest rate. "
-        "A rate at which fewer than half of the seeds get there is worse. "
+        + AMONG
         + EACH.format(each="every larger rate"),
         partial(faster, dataset="mnist"),
     ),
     Claim(
         "better",
         "Larger rates (0.2, 0.3) perform better on MNIST.",
-        "Test accuracy of the last epoch, all seeds, against the smallest rate; not testable "
-        "where one of the two was not run. " + EACH.format(each="each of the two"),
+        "Test accuracy of the last epoch against that at the smallest rate; not testable where one "
+        "of the two was not run. " + AMONG + EACH.format(each="each of the two"),
         partial(better, dataset="mnist", rates=(0.2, 0.3)),
     ),
     Claim(
         "best",
         "0.3 is the best rate for MNIST.",
-        "Test accuracy against every other rate run. Supported if each is significantly worse, "
+        "Test accuracy of the last epoch against that at every other rate run. "
+        + AMONG
+        + "Supported if each is significantly worse, "
         "refuted if one is significantly better, mixed if only some are worse.",
         partial(best, dataset="mnist", rate=0.3),
     ),
     Claim(
         "favours",
         "Fashion-MNIST favours 0.1 or 0.2.",
-        "Test accuracy of the better of the two, chosen by validation accuracy, against every "
-        "other rate run. Supported if each is significantly worse, refuted if one is significantly "
-        "better, mixed if only some are worse.",
+        "Test accuracy of the better of the two, chosen by validation accuracy, against that at "
+        "every other rate run. "
+        + AMONG
+        + "Supported if each is significantly worse, refuted if one is significantly better, mixed "
+        "if only some are worse.",
         partial(favours, dataset="fashion_mnist", rates=(0.1, 0.2)),
     ),
     Claim(
         "unstable",
         "0.48 and 0.6 are unstable on Fashion-MNIST.",
-        "A seed fails if it does not end trained. Supported if at each rate at least half of the "
-        "seeds fail, refuted if none does at any, mixed otherwise.",
+        "A seed fails if it does not end trained. By the shares seen, which five seeds know within "
+        "wide bounds: supported if at each rate at least half fail, refuted if none does at any, "
+        "mixed otherwise.",
         partial(unstable, dataset="fashion_mnist", rates=(0.48, 0.6)),
     ),
     Claim(
         "exploding",
         "… and the cause is exploding gradients.",
-        "Of the seeds that fail at these rates. Supported if all explode and, where the rung has a "
-        "clipped twin, clipping saves all; refuted if none explodes or clipping saves none; mixed "
-        "otherwise.",
+        "Of the seeds that fail at these rates, how many explode: the loss is not finite. This "
+        "tells the kind of failure; what clipping saves bears on the cause. Supported if all "
+        "explode and, where the rung has a clipped twin, clipping saves all; refuted if none "
+        "explodes or clipping saves none; mixed otherwise; not testable if fewer than three fail.",
         partial(exploding, dataset="fashion_mnist", rates=(0.48, 0.6)),
     ),
     Claim(
@@ -111,9 +121,10 @@ CLAIMS = (
     Claim(
         "clipping",
         "Gradient clipping improves robustness.",
-        "Networks of both datasets that end trained with it but not without, or the reverse; and "
-        "the rate at which each seed breaks. Supported if either is significantly better and "
-        "neither worse, refuted if either is worse and neither better, mixed if they disagree.",
+        "How many seeds, of both datasets, train at more rates with it than without, how many at "
+        "fewer; and the rate at which each seed breaks. Supported if either is significantly "
+        "better and neither worse, refuted if either is worse and neither better, mixed if they "
+        "disagree.",
         more_robust,
         lambda evidence: evidence.clipped,
     ),

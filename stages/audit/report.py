@@ -9,8 +9,8 @@ import pandas as pd
 from pydantic import BaseModel
 
 from stages.audit import published
+from stages.audit.breaking import contradictions, crossings
 from stages.audit.claims import CLAIMS, Claim, headline
-from stages.audit.judges import breaking_rates
 from stages.audit.recipes import before, rungs, titles
 from stages.audit.tables import read
 from stages.audit.verdicts import Evidence, Finding, Verdict
@@ -29,14 +29,45 @@ Made by `make audit`; no verdict here is written by hand. The ladder reruns the 
 and undoes its choices one by one, with the epochs, batch size, network and seeds of params.yaml.
 Every claim is judged on every rung that bears on it, by the rule given below it.
 
-In the first table, the verdict is that on core, the study's own recipe, where all rates start from
-the same weights; or, where core does not bear on a claim, the common one of the rungs that do. A
-rung changes a verdict when it differs from that on the rung it is one change away from and neither
-is “not testable here”, which also means a difference too small to be told with these seeds. No test
-compares rungs: a verdict may change by chance.
+- *Rung*: a recipe. *Core*: the rung that is the study's own recipe, where all rates start from the
+  same weights. *Candidate*: the one rate that core tries beside the grid.
+- A network has *exploded* if the loss of some step was not finite, *collapsed* if all were but its
+  last training accuracy is below `aggregate.trained_accuracy`, else it has *trained*; one that has
+  not *fails*.
+- Where rates are run in a row, a network that is not finite before a rate's first step *could not
+  begin* there; it is not counted.
+
+In the first table, the verdict is that on core or, where core does not bear on a claim, the common
+one of the rungs that do. A rung changes a verdict when it differs from that on the rung it is one
+change away from and neither is “not testable here”, which also means a difference too small to be
+told with these seeds. No test compares rungs: a verdict may change by chance.
 
 One choice is the study's on every rung: the validation split of params.yaml is held out, which the
 notebook did not do.
+
+"""
+CHAINS = """
+A network once lost stays lost; what a seed tells is where. Lost at the rate of the notebook's first
+nan: {chains}.
+"""
+BREAKING = """
+## Where a dataset breaks
+
+The rate at which a seed stops ending trained, by bisection of its logarithm. Near it training is
+erratic: between a rate that trains and one that fails there may be several crossings, of which one
+is found, so networks of the rung may end otherwise than their seed's crossing says; the last column
+counts them. Where all seeds are bracketed, the range of their brackets covers the true median of
+the crossings so found with the probability given, whatever their distribution.
+
+"""
+TESTS = """
+## Claim by claim
+
+Tests are two-sided at 5 %; several comparisons of one claim share that by Holm's method, and the
+power given is that of one test before it, for a true difference of that size, if seeds scatter as
+these do. With five pairs the signs alone cannot reach 5 % (p ≥ 0.0625): smaller p values rest on
+the differences being normal. Means of steps are geometric. Nothing is corrected for the number of
+claims and rungs, and the tests of clipping and schedules count a seed on two datasets as two.
 
 """
 
@@ -146,9 +177,13 @@ def ladder(evidence: Evidence, declared: ReportParams) -> str:
 
 def reproduction(evidence: Evidence) -> str:
     """Hold the first rung against the notebook's last epoch, in Markdown."""
-    rows = []
+    rows, chains = [], []
     for dataset, outputs in published.NOTEBOOK_ACCURACY.items():
-        here = evidence.rows(evidence.rungs[0], dataset)
+        here = evidence.ladder[
+            (evidence.ladder["rung"] == evidence.rungs[0]) & (evidence.ladder["dataset"] == dataset)
+        ]
+        if here.empty:
+            continue
         for rate, output in outputs.items():
             seeds = here[np.isclose(here["learning_rate"], rate)]
             if seeds.empty:
@@ -161,38 +196,39 @@ def reproduction(evidence: Evidence) -> str:
                     "rate": f"{rate:g}",
                     "notebook": "nan" if output is None else f"{100 * output:.2f} %",
                     "seeds that end non-finite": f"{int(exploded.sum())} of {len(seeds)}",
+                    "of them lost before": str(int((seeds["diverged_step"] == 1).sum())),
                     "test accuracy of the others": _range(seeds.loc[~exploded, "test_accuracy"]),
                     "as in the notebook": f"{int(alike.sum())} of {len(seeds)} seeds",
                 }
             )
-    return _markdown(pd.DataFrame(rows))
+        lost_at = here["learning_rate"].where(here["outcome"] == "exploded")
+        first = lost_at.groupby(here["seed"]).min()
+        expected = min(rate for rate, output in outputs.items() if output is None)
+        there = int(np.isclose(first, expected).sum())
+        chains.append(f"on {dataset} {there} of {len(first)} at {expected:g}")
+    return _markdown(pd.DataFrame(rows)) + CHAINS.format(chains="; ".join(chains))
 
 
 def boundaries(evidence: Evidence) -> str:
-    """Lay out in Markdown where the seeds break: their median, smallest and largest."""
-    breaking = breaking_rates(evidence.boundary)
-    bracket = (evidence.boundary["high"] / evidence.boundary["low"]).groupby(
-        [evidence.boundary["dataset"], evidence.boundary["recipe"]]
-    )
-    widest = bracket.max()
+    """Lay out in Markdown where the seeds break: their median, and how far it is known."""
     rows = []
-    for dataset in evidence.boundary["dataset"].unique():
-        for recipe in evidence.boundary["recipe"].unique():
-            found = breaking.loc[dataset, recipe]
-            seeds = found.dropna()
-            covered = 100 * (1 - 2 * 0.5 ** len(seeds))
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "recipe": recipe,
-                    "half of the seeds break at": f"{seeds.median():.3f}",
-                    f"smallest to largest seed ({covered:.1f} % interval)": (
-                        f"{seeds.min():.3f} to {seeds.max():.3f}"
-                    ),
-                    "each seed known within": f"× {widest[dataset, recipe]:.3f}",
-                    "seeds that break": f"{len(seeds)} of {len(found)}",
-                }
-            )
+    for (dataset, recipe), found in evidence.boundary.groupby(["dataset", "recipe"], sort=False):
+        known = found.dropna(subset=["low", "high"])
+        covered = 100 * (1 - 2 * 0.5 ** len(known))
+        reach = f"{known['low'].min():.3f} to {known['high'].max():.3f}"
+        whole = len(known) == len(found)
+        otherwise, networks = contradictions(evidence, str(dataset), str(recipe))
+        rows.append(
+            {
+                "dataset": dataset,
+                "recipe": recipe,
+                "median of the crossings": f"{crossings(found).median():.3f}",
+                "all crossings lie in": reach + f" ({covered:.1f} % interval)" * whole,
+                "seeds bracketed": f"{len(known)} of {len(found)}",
+                "bracket": f"× {(known['high'] / known['low']).max():.3f}",
+                "networks of the rung that end otherwise": f"{otherwise} of {networks}",
+            }
+        )
     return _markdown(pd.DataFrame(rows))
 
 
@@ -221,19 +257,9 @@ def report(evidence: Evidence, findings: Mapping[str, Findings], declared: Repor
         ladder(evidence, declared),
         "\n## Does the first rung reproduce the notebook?\n\n",
         reproduction(evidence),
-        "\n## Where a dataset breaks\n\n"
-        "The rate at which a seed stops ending trained, by bisection of its logarithm. The median "
-        "over seeds is\nthe rate at which half of them break; the range from the smallest to the "
-        "largest seed covers the true\nmedian with the probability given, whatever the "
-        "distribution. Training near the boundary is erratic: between\na rate that trains and one "
-        "that fails there may be several boundaries, of which one is found.\n\n",
+        BREAKING,
         boundaries(evidence),
-        "\n## Claim by claim\n\n"
-        "Tests are two-sided at 5 %; several comparisons of one claim share that by Holm's method. "
-        "The power given is\nthat of one such test for a true difference of that size, if seeds "
-        "scatter as these do. Nothing is shared\namong claims or rungs, and the tests of clipping "
-        "and schedules count networks of one seed as independent:\ntake a p value near 0.05 there "
-        "for weak evidence.\n\n",
+        TESTS,
         "\n".join(section(claim, findings[claim.name]) for claim in CLAIMS),
     ]
     return "".join(parts)

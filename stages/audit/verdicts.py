@@ -77,16 +77,31 @@ class Evidence:
         )
 
     def rows(self, rung: str, dataset: str | None = None) -> pd.DataFrame:
-        """Select a rung's networks, of one dataset or of all."""
+        """Select a rung's networks, of one dataset or of all, that could begin.
+
+        A carried network whose very first loss is not finite was lost at an earlier rate, and says
+        nothing of this one.
+        """
+        run = self._run(rung, dataset)
+        return run[run["diverged_step"] != 1]
+
+    def table(self, rung: str, dataset: str, column: str) -> pd.DataFrame:
+        """Lay out one quantity, a row a seed, a column a learning rate in increasing order.
+
+        Every seed and rate that was run is there; the value of a network that could not begin is
+        missing.
+        """
+        run = self._run(rung, dataset)
+        begun = self.rows(rung, dataset)
+        return begun.pivot(index="seed", columns="learning_rate", values=column).reindex(
+            index=np.unique(run["seed"]), columns=np.unique(run["learning_rate"])
+        )
+
+    def _run(self, rung: str, dataset: str | None) -> pd.DataFrame:
         chosen = self.ladder["rung"] == rung
         if dataset is not None:
             chosen &= self.ladder["dataset"] == dataset
         return self.ladder[chosen]
-
-    def table(self, rung: str, dataset: str, column: str) -> pd.DataFrame:
-        """Lay out one quantity, a row a seed, a column a learning rate in increasing order."""
-        rows = self.rows(rung, dataset)
-        return rows.pivot(index="seed", columns="learning_rate", values=column)
 
 
 def all_of(directions: Sequence[Direction]) -> Verdict:

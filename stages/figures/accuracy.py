@@ -18,14 +18,14 @@ LEAST_TOP = 0.5
 CAPTION = (
     "A mark is one seed. ◆: the candidate. Hollow: a seed that collapsed. ×: one that exploded, "
     "counted below.\n"
-    "Line: mean of the grid's seeds that did not explode. The accuracy axis follows the logarithm "
-    "of the error."
+    "Line: mean of the grid's seeds that trained. The accuracy axis follows the logarithm of the "
+    "error."
 )
 
 
 def draw_accuracy(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], theme: Theme) -> None:
     """Draw one dataset's final test accuracy against the learning rate, a mark a seed."""
-    draw_seeds(axes, seeds, rates, theme, column="test_accuracy", averaged=("trained", "collapsed"))
+    draw_seeds(axes, seeds, rates, theme, column="test_accuracy")
     look.reference(axes, CHANCE, "chance", theme)
     axes.update_datalim([(position, LEAST_TOP) for position in places(rates).values()])
     axes.margins(y=0.15)

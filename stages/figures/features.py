@@ -39,7 +39,7 @@ def draw_feature(axes: Axes, column: str, study: Study, dataset: str, theme: The
     measured = of_dataset(study.diagnostics, dataset)
     seeds = of_dataset(study.seeds, dataset)
     rates = rates_of(study.seeds, theme)
-    draw_seeds(axes, seeds, rates, theme, column=column, averaged=("trained",))
+    draw_seeds(axes, seeds, rates, theme, column=column)
     look.reference(axes, measured.loc[measured["epoch"] == 0, column].median(), "start", theme)
     look.from_zero(axes)
 

@@ -15,9 +15,9 @@ HEIGHTS = (2.4, 1.1, 1.7, 2.2)
 """Of the rows, in relation to one another."""
 CAPTION = (
     "A mark is one seed: hollow if it collapsed, × if it exploded. ◆ and dashed: the candidate. "
-    "Lines through marks: mean of the grid's seeds that\n"
-    "did not explode (accuracy) or that trained (features). Accuracy follows the logarithm of the "
-    "error. Features: last hidden layer, lower is sparser.\n"
+    "Lines through marks: mean of the grid's seeds\n"
+    "that trained. Accuracy follows the logarithm of the error. Features: last hidden layer, lower "
+    "is sparser.\n"
     "Loss: geometric mean over seeds, band from smallest to largest; ×: a seed explodes, its curve "
     "ends the epoch before; spikes run off the top."
 )

@@ -16,9 +16,10 @@ from stages.figures.rates import Rate, places, rates_of
 COLUMNS = 3
 PANEL_INCHES = 2.35
 CAPTION = (
-    "A mark is one seed: hollow if it collapsed, × if it exploded. Line: mean of the seeds that "
-    "did not explode. Squares: the notebook's own\n"
-    "output, at chance where it was nan. The accuracy axis follows the logarithm of the error."
+    "A mark is one seed, its colour the rate: hollow if it collapsed, × if it exploded. Line: mean "
+    "of the seeds that trained. Squares: the\n"
+    "notebook's own output, at chance where it was nan. The accuracy axis follows the logarithm of "
+    "the error."
 )
 
 

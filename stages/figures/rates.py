@@ -1,7 +1,7 @@
 """One learning rate among the others: how it looks in every figure, and where along an axis."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -155,22 +155,29 @@ def mean_gap(positions: dict[float, float]) -> float:
 
 
 def rate_axis(axes: Axes, rates: Sequence[Rate]) -> None:
-    """Make x the learning rate: a tick each, a name where there is room, the candidate's lower."""
+    """Make x the learning rate: a tick each, its name where there is room, if need be lower.
+
+    The candidate's is always lower.
+    """
     positions = places(rates)
     beyond = ENDS * mean_gap(positions)
     left, right = min(positions.values()) - beyond, max(positions.values()) + beyond
     axes.set_xlim(left, right)
     room = TICK_INCHES * (right - left) / look.width(axes)
-    names, nearest = [], -math.inf
+    lower_ones = [positions[rate.learning_rate] for rate in rates if rate.is_candidate]
+    names, upper = [], -math.inf
     for rate in rates:
         position = positions[rate.learning_rate]
         if rate.is_candidate:
             names.append(f"\n◆ {rate.learning_rate:g}")
-        elif position - nearest < room:
-            names.append("")
-        else:
+        elif position - upper >= room:
             names.append(f"{rate.learning_rate:g}")
-            nearest = position
+            upper = position
+        elif all(abs(position - lower) >= room for lower in lower_ones):
+            names.append(f"\n{rate.learning_rate:g}")
+            lower_ones.append(position)
+        else:
+            names.append("")
     axes.set_xticks([positions[rate.learning_rate] for rate in rates], names)
     for rate, label in zip(rates, axes.get_xticklabels(), strict=True):
         if rate.is_candidate:
@@ -180,13 +187,7 @@ def rate_axis(axes: Axes, rates: Sequence[Rate]) -> None:
 
 
 def draw_seeds(
-    axes: Axes,
-    seeds: pd.DataFrame,
-    rates: Sequence[Rate],
-    theme: Theme,
-    *,
-    column: str,
-    averaged: Collection[str],
+    axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], theme: Theme, *, column: str
 ) -> None:
     """Draw a quantity against the learning rate: a mark a seed, on the bottom edge if missing.
 
@@ -194,9 +195,9 @@ def draw_seeds(
         axes: Where.
         seeds: One dataset's.
         rates: All of the study.
-        theme: Its muted colour is that of the line through the grid's means.
+        theme: Its muted colour is that of the line through the means of the grid's seeds that
+            trained.
         column: The quantity, of the seeds' table.
-        averaged: The outcomes whose seeds enter the means.
     """
     positions = places(rates)
     reach = SPREAD * mean_gap(positions)
@@ -216,6 +217,6 @@ def draw_seeds(
                 edge = axes.get_xaxis_transform()
                 axes.plot(across, 0, transform=edge, clip_on=False, label=rate.name, **mark)
         if not rate.is_candidate:
-            averages[middle] = rows.loc[rows["outcome"].isin(averaged), column].mean()
+            averages[middle] = rows.loc[rows["outcome"] == "trained", column].mean()
     axes.plot(list(averages), list(averages.values()), color=theme.muted, linewidth=1, zorder=1.5)
     rate_axis(axes, rates)
