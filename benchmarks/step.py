@@ -1,20 +1,20 @@
 """Seconds per model-epoch of the study's step and of what one would otherwise type, side by side.
 
 All contestants train the study's network (784-256-128-10, batch 32, learning rate 0.1) on the same
-examples, in turn, several rounds in one process: absolute times lie on a busy machine, ratios of
-medians less so. A model-epoch is one network seeing 60,000 examples once. Every contestant's test
-accuracy is printed, so that none wins by not learning.
+examples, in turn, several rounds in one process: absolute times lie on a busy machine, ratios
+within a round less so, of which the median is printed. A model-epoch is one network seeing 60,000
+examples once. Every contestant's test accuracy is printed, so that none wins by not learning.
 """
 
 import argparse
 import importlib.util
 import os
 import resource
-import statistics
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -51,42 +51,40 @@ def contestants(path: Path, data: Data, threads: int) -> list[Contestant]:
 
 
 class Cost(NamedTuple):
-    """What a model-epoch takes."""
+    """What a model-epoch takes, as the medians of several rounds."""
 
     seconds: float
+    ratio: float
+    """To the first contestant's seconds of the same round."""
     cores: float
     """Processor time over elapsed time; processes of its own (a DataLoader's) do not count."""
 
 
-def measure(field: list[Contestant], rounds: int, steps: int) -> dict[str, Cost]:
+def measure(field: list[Contestant], rounds: int, steps: int) -> list[Cost]:
     """Let them take turns; return the medians of each."""
-    costs: dict[str, list[Cost]] = {each.name: [] for each in field}
-    for number in range(rounds + 1):
-        for each in field:
+    seconds, cores = np.empty((rounds, len(field))), np.empty((rounds, len(field)))
+    for number in range(-1, rounds):  # the first round is to warm up, and is overwritten
+        for place, each in enumerate(field):
             torch.set_num_threads(each.threads)
             with threadpool_limits(each.threads):
                 start, used = time.perf_counter(), time.process_time()
                 each.run(steps)
                 elapsed, used = time.perf_counter() - start, time.process_time() - used
-            if number:
-                share = steps * BATCH * each.networks / MODEL_EPOCH
-                costs[each.name].append(Cost(elapsed / share, used / elapsed))
-    return {
-        name: Cost(*(statistics.median(values) for values in zip(*each, strict=True)))
-        for name, each in costs.items()
-    }
+            seconds[number, place] = elapsed * MODEL_EPOCH / (steps * BATCH * each.networks)
+            cores[number, place] = used / elapsed
+    medians = (np.median(each, axis=0) for each in (seconds, seconds / seconds[:, :1], cores))
+    return [Cost(*map(float, each)) for each in zip(*medians, strict=True)]
 
 
-def table(field: list[Contestant], costs: dict[str, Cost]) -> str:
-    """Lay out the medians and their ratios to the first contestant's."""
-    ours = costs[field[0].name].seconds
+def table(field: list[Contestant], costs: list[Cost]) -> str:
+    """Lay out what each takes, and that it learns."""
     lines = [f"{'':56s} {'s / model-epoch':>16s} {'× ours':>7s} {'cores':>6s} {'accuracy':>9s}"]
-    for each in field:
-        torch.set_num_threads(1)
-        seconds, cores = costs[each.name]
-        ratio = seconds / ours
+    torch.set_num_threads(1)
+    for each, cost in zip(field, costs, strict=True):
+        cores = "–" if isinstance(each, OurJobs) else f"{cost.cores:.2f}"
+        accuracy = "–" if isinstance(each, Products) else f"{each.accuracy():.4f}"
         lines.append(
-            f"{each.name:56s} {seconds:16.3f} {ratio:7.2f} {cores:6.2f} {each.accuracy():9.4f}"
+            f"{each.name:56s} {cost.seconds:16.3f} {cost.ratio:7.2f} {cores:>6s} {accuracy:>9s}"
         )
     return "\n".join(lines)
 
