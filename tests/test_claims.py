@@ -375,6 +375,16 @@ def test_report_tells_every_claim_and_verdict() -> None:
     assert "5 of 5" in text
 
 
+def test_report_of_other_datasets_and_unfinished_searches_leaves_out_what_is_not_known() -> None:
+    audit = declared().audit
+    tables = [networks(rung, "digits") for rung in rungs(audit)]
+    boundary = broken(CORE, [np.nan] * 5, "digits")
+    evidence = Evidence.of(pd.concat(tables), boundary, audit, declared().training)
+    text = report(evidence, judged(evidence), declared())
+    assert "The notebook ran none of these datasets." in text
+    assert "nan" not in text.split("## Where a dataset breaks")[1].split("## Claim by claim")[0]
+
+
 def test_published_recipes_are_those_of_the_notebook() -> None:
     content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))["audit"]
     assert content["recipes"]["as_published"] == {

@@ -53,8 +53,8 @@ def with_rate(rate: float) -> Callable[[Evidence], Sequence[str]]:
 
 
 AMONG = (
-    "Over the seeds that end trained at both; a rate at which fewer than half of them do is worse, "
-    "one at which a seed fails that trains at the other is not better. "
+    "Compared over the seeds that end trained at both rates; a rate at which fewer than half of "
+    "the seeds do is worse, and one that fails a seed which the other trains is not better. "
 )
 EACH = (
     "Supported if {each} is significantly better, refuted if none is and one is significantly "

@@ -206,6 +206,8 @@ def reproduction(evidence: Evidence) -> str:
         expected = min(rate for rate, output in outputs.items() if output is None)
         there = int(np.isclose(first, expected).sum())
         chains.append(f"on {dataset} {there} of {len(first)} at {expected:g}")
+    if not rows:
+        return "The notebook ran none of these datasets.\n"
     return _markdown(pd.DataFrame(rows)) + CHAINS.format(chains="; ".join(chains))
 
 
@@ -214,6 +216,8 @@ def boundaries(evidence: Evidence) -> str:
     rows = []
     for (dataset, recipe), found in evidence.boundary.groupby(["dataset", "recipe"], sort=False):
         known = found.dropna(subset=["low", "high"])
+        if known.empty:
+            continue
         covered = 100 * (1 - 2 * 0.5 ** len(known))
         reach = f"{known['low'].min():.3f} to {known['high'].max():.3f}"
         whole = len(known) == len(found)
