@@ -5,31 +5,47 @@ has a folder of torchvision's name for it: `MNIST/train-images-idx3-ubyte.gz` an
 """
 
 import argparse
-import errno
+import asyncio
 import os
 import shutil
-import socket
+import ssl
 import tempfile
-from http.client import HTTPException
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
+import aiohttp
+import certifi
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 from torchvision.datasets.utils import calculate_md5
+from tqdm import tqdm
 
-from stages.core.datasets import SIDE, DatasetName, Images, Published, save
-from stages.core.errors import UserError, run
-from stages.core.files import whole_file
+from stages.common.datasets import SIDE, DatasetName, Images, Published, save
+from stages.common.errors import UserError, run
+from stages.common.whole_files import whole_file
 
-ARCHIVES: dict[DatasetName, type[MNIST]] = {
-    "mnist": MNIST,
-    "fashion_mnist": FashionMNIST,
-    "kmnist": KMNIST,
+
+class Archives(NamedTuple):
+    """A dataset of torchvision's, which pins the archives' checksums, and their sizes in bytes."""
+
+    source: type[MNIST]
+    sizes: tuple[int, ...]
+
+
+ARCHIVES: dict[DatasetName, Archives] = {
+    "mnist": Archives(MNIST, (9_912_422, 28_881, 1_648_877, 4_542)),
+    "fashion_mnist": Archives(FashionMNIST, (26_421_880, 29_515, 4_422_102, 5_148)),
+    # As TensorFlow Datasets has recorded them.
+    "kmnist": Archives(KMNIST, (18_165_135, 29_497, 3_041_136, 5_120)),
 }
-PATIENCE_SECONDS = 5
+# A mirror is given up that sends no piece in this time. A line of 26 KiB/s still gets the largest
+# archive, in 17 minutes, for which a minute in all would ask for 430 KiB/s. And two mirrors that
+# drip, one after the other, are given up within a minute.
+PIECE_KIB = 512
+PATIENCE_SECONDS = 20
 WAYS_ON = (
     "Set DATASETS_MIRROR to a URL or a folder that holds {folder}/{archive}, "
     "or see the pipeline run without any download: make demo"
@@ -37,25 +53,37 @@ WAYS_ON = (
 
 
 def fetch(dataset: DatasetName, mirror: str, scratch: Path) -> Published:
-    """Get one dataset, its archives checked against the checksums that torchvision pins.
+    """Get one dataset; see `fetch_archives`."""
+    return digits() if dataset == "digits" else fetch_archives(ARCHIVES[dataset], mirror, scratch)
+
+
+def fetch_archives(
+    archives: Archives, mirror: str, scratch: Path, patience: float = PATIENCE_SECONDS
+) -> Published:
+    """Get the archives of a dataset, checked against the checksums that torchvision pins.
 
     Args:
-        dataset: Which one.
+        archives: The dataset.
         mirror: URL or folder to take the archives from; empty: torchvision's own addresses.
         scratch: An existing folder for the archives.
+        patience: Seconds that a mirror may take to answer, and again for each piece it sends.
 
     Raises:
         UserError: An archive is damaged or out of reach; names it and the ways on.
     """
-    if dataset == "digits":
-        return digits()
-    source = ARCHIVES[dataset]
-    if mirror and not mirror.startswith(("http://", "https://")):
-        copy_archives(source, Path(mirror).expanduser(), scratch)
-    elif mirror:
-        source = with_mirror(source, mirror)
-    torchvision_sets = [_load(source, scratch, train) for train in (True, False)]
-    train, test = torchvision_sets
+    source = archives.source
+    folder = scratch / source.__name__ / "raw"  # where torchvision looks for what it has already
+    folder.mkdir(parents=True)
+    if not mirror:
+        download_archives(archives, source.mirrors, folder, patience)
+    elif mirror.lower().startswith(("http://", "https://")):
+        address = f"{mirror.rstrip('/')}/{source.__name__}/"
+        download_archives(archives, [address], folder, patience)
+    else:
+        copy_archives(source, mirror, folder)
+    train, test = (
+        source(str(scratch), train=training, download=True) for training in (True, False)
+    )
     return Published(
         train_images=train.data.numpy(),
         train_labels=train.targets.numpy().astype(np.uint8),
@@ -64,46 +92,132 @@ def fetch(dataset: DatasetName, mirror: str, scratch: Path) -> Published:
     )
 
 
-def with_mirror(source: type[MNIST], mirror: str) -> type[MNIST]:
-    """Make a torchvision dataset that asks one other address and no more."""
-    return type(
-        source.__name__, (source,), {"mirrors": [f"{mirror.rstrip('/')}/{source.__name__}/"]}
-    )
-
-
-def copy_archives(source: type[MNIST], mirror: Path, root: Path) -> None:
-    """Lay the archives of a mirror folder where torchvision looks for what it has already.
+def copy_archives(source: type[MNIST], mirror: str, folder: Path) -> None:
+    """Copy the archives of a mirror folder.
 
     Raises:
         UserError: An archive is absent, or is not the one that torchvision pins.
     """
-    folder = root / source.__name__ / "raw"
-    folder.mkdir(parents=True)
+    # os.path leaves the home folder of an unknown user as it is, and looks without raising.
+    root = os.path.abspath(os.path.expanduser(mirror))
+    if not os.path.isdir(root):
+        raise UserError(
+            f"DATASETS_MIRROR is {_on_one_line(mirror)}, which is neither a URL nor a folder that "
+            f"can be read: name one that holds {source.__name__}/{source.resources[0][0]}, "
+            f"or unset it to download"
+        )
     for name, expected in source.resources:
-        archive = mirror.resolve() / source.__name__ / name
-        if not archive.is_file():
+        archive = Path(root, source.__name__, name)
+        named = _on_one_line(str(archive))
+        try:
+            found = calculate_md5(archive) if archive.is_file() else None
+        except OSError as error:
             raise UserError(
-                f"{archive} does not exist, though DATASETS_MIRROR is {mirror}: "
+                f"{named} cannot be read ({error.strerror}): see that you may read it, "
+                f"or unset DATASETS_MIRROR to download it"
+            ) from None
+        if found is None:
+            raise UserError(
+                f"{named} does not exist, though DATASETS_MIRROR is {_on_one_line(mirror)}: "
                 f"put the archive there, or unset DATASETS_MIRROR to download it"
             )
-        found = calculate_md5(archive)
         if found != expected:
             raise UserError(
-                f"{archive} is damaged or another file (MD5 {found} instead of {expected}): "
+                f"{named} is damaged or another file (MD5 {found} instead of {expected}): "
                 f"replace it, or unset DATASETS_MIRROR to download it"
             )
         shutil.copy(archive, folder / name)
 
 
-def _load(source: type[MNIST], root: Path, train: bool) -> MNIST:
+def _on_one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
+
+
+class MirrorError(Exception):
+    """A mirror does not give an archive; the message names the archive's address and says why."""
+
+
+def download_archives(
+    archives: Archives, mirrors: Sequence[str], folder: Path, patience: float
+) -> None:
+    """Download the archives from the first mirror that has them all.
+
+    Raises:
+        UserError: None has; says what came from each.
+    """
+    source, sizes = archives
+    failures = []
+    for mirror in mirrors:
+        try:
+            for (name, checksum), size in zip(source.resources, sizes, strict=True):
+                download(f"{mirror}{name}", checksum, size, folder / name, patience)
+        except MirrorError as error:
+            failures.append(f"{error}. ")
+        else:
+            return
+    ways_on = WAYS_ON.format(folder=source.__name__, archive=source.resources[0][0])
+    raise UserError(f"{source.__name__} cannot be downloaded. {''.join(failures)}{ways_on}")
+
+
+def download(url: str, checksum: str, size: int, target: Path, patience: float) -> None:
+    """Download one archive.
+
+    Raises:
+        MirrorError: It is out of reach, comes too slowly, does not end, or is not the right one.
+    """
     try:
-        return source(root=str(root), train=train, download=True)
-    except (RuntimeError, HTTPException, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        reason = " ".join(str(error).split()).rstrip(".")
-        ways_on = WAYS_ON.format(folder=source.__name__, archive=source.resources[0][0])
-        raise UserError(f"{source.__name__} cannot be downloaded. {reason}. {ways_on}") from None
+        asyncio.run(_receive(url, size, target, patience))
+    except TimeoutError:
+        reason = f"less than {PIECE_KIB} KiB came in {patience:g} seconds"
+    except aiohttp.TooManyRedirects as error:
+        reason = f"redirected {len(error.history)} times"
+    except aiohttp.ClientResponseError as error:
+        reason = f"{error.status} {error.message}"
+    except aiohttp.ClientPayloadError:
+        reason = "broken off before its end"
+    except aiohttp.InvalidURL as error:  # that of a redirection or of a proxy, too
+        reason = f"{error.url} is not a URL"
+    except ValueError:
+        reason = "its host, or a proxy on the way, has a name that no host can have"
+    except aiohttp.ClientError as error:
+        reason = str(error)
+    else:
+        found = calculate_md5(target)
+        if found == checksum:
+            return
+        reason = f"damaged or another file (MD5 {found} instead of {checksum})"
+    raise MirrorError(_on_one_line(f"{url}: {' '.join(reason.split()).rstrip('.')}"))
+
+
+async def _receive(url: str, size: int, target: Path, patience: float) -> None:
+    # Python from python.org has no certificates of its own on macOS; certifi's are pip's too.
+    certificates = ssl.create_default_context()
+    certificates.load_verify_locations(certifi.where())
+    loop = asyncio.get_running_loop()
+    async with (
+        asyncio.timeout(patience) as limit,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=certificates),
+            timeout=aiohttp.ClientTimeout(),  # none but `limit`: the default ends a slow download
+            headers={"Accept-Encoding": "identity"},  # an archive is packed already, and its
+            auto_decompress=False,  # checksum is that of the packed file
+            raise_for_status=True,
+            trust_env=True,  # for proxies
+        ) as session,
+        session.get(url) as response,
+    ):
+        with target.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True) as bar:
+            received = piece = 0
+            async for chunk in response.content.iter_any():
+                received += len(chunk)
+                piece += len(chunk)
+                if received > size:
+                    raise MirrorError(f"{url}: more than the archive's {size} bytes came")
+                if piece >= PIECE_KIB * 1024:
+                    limit.reschedule(loop.time() + patience)
+                    piece = 0
+                file.write(chunk)
+                bar.update(len(chunk))
 
 
 def digits() -> Published:
@@ -126,27 +240,16 @@ def scaled(images: torch.Tensor) -> Images:
 def main() -> None:
     """Write one dataset's arrays as published."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset")
-    parser.add_argument("published", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--dataset", required=True)
     arguments = parser.parse_args()
     known = get_args(DatasetName)
     if arguments.dataset not in known:
-        raise UserError(
-            f"params.yaml: datasets: {arguments.dataset} is unknown; "
-            f"give some of {', '.join(known)}"
-        )
-    socket.setdefaulttimeout(PATIENCE_SECONDS)
+        raise UserError(f"dataset {arguments.dataset} is unknown: give one of {', '.join(known)}")
     mirror = os.environ.get("DATASETS_MIRROR", "")
-    try:
-        with (
-            whole_file(arguments.published) as draft,
-            tempfile.TemporaryDirectory(dir=draft.parent) as scratch,
-        ):
-            save(fetch(arguments.dataset, mirror, Path(scratch)), draft)
-    except OSError as error:
-        raise UserError(
-            f"{arguments.published} cannot be written ({error.strerror}): 100 MB are needed"
-        ) from None
+    path = arguments.data / "raw" / f"{arguments.dataset}.npz"
+    with whole_file(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
+        save(fetch(arguments.dataset, mirror, Path(scratch)), draft)
 
 
 if __name__ == "__main__":

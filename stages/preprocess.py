@@ -9,31 +9,30 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from sklearn.model_selection import train_test_split
 
-from stages.core import params
-from stages.core.datasets import CLASSES, SIDE, Images, Labels, Prepared, Published, load, save
-from stages.core.errors import UserError, run
-from stages.core.files import whole_file
+from stages.common.datasets import CLASSES, SIDE, Images, Labels, Prepared, Published, load, save
+from stages.common.errors import UserError, run
+from stages.common.parameters import Split, read_params
+from stages.common.whole_files import whole_file
 
 
 class PreprocessParams(BaseModel):
     """The part of params.yaml that preprocessing reads."""
 
-    split: params.Split
+    split: Split
 
 
-def prepare(published: Published, split: params.Split) -> Prepared:
+def prepare(published: Published, split: Split) -> Prepared:
     """Check a dataset, hold out the validation examples, each class in proportion, and measure.
 
     Raises:
-        UserError: Images or labels have the wrong shape, type or values, or the fraction is too
-            small or too large for every class to stand on both sides.
+        UserError: Images or labels have the wrong shape, type or values, or a class would be
+            missing from the training or from the validation split.
     """
     check(published.train_images, published.train_labels, "training")
     check(published.test_images, published.test_labels, "test")
     train, validation = held_out(published.train_labels, split)
     images = published.train_images[train]
-    pixels = np.bincount(images.reshape(-1), minlength=256)
-    mean, deviation = statistics(pixels)
+    mean, deviation = statistics(np.bincount(images.reshape(-1), minlength=256))
     return Prepared(
         train_images=images,
         train_labels=published.train_labels[train],
@@ -57,9 +56,10 @@ def check(images: Images, labels: Labels, name: str) -> None:
             f"{name} images are {images.dtype} {images.shape} instead of uint8 "
             f"(examples, {SIDE}, {SIDE}): download the dataset anew"
         )
-    if labels.shape != images.shape[:1]:
+    if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
         raise UserError(
-            f"{len(images)} {name} images but labels {labels.shape}: download the dataset anew"
+            f"{name} labels are {labels.dtype} {labels.shape} instead of uint8 ({len(images)},): "
+            f"download the dataset anew"
         )
     classes = np.unique(labels)
     if not np.array_equal(classes, np.arange(CLASSES)):
@@ -68,11 +68,11 @@ def check(images: Images, labels: Labels, name: str) -> None:
         )
 
 
-def held_out(labels: Labels, split: params.Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def held_out(labels: Labels, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose the training and the validation examples, both in the archive's order.
 
     Raises:
-        UserError: Some class would be missing on one side.
+        UserError: A class would be missing from one of the two.
     """
     everything = np.arange(len(labels))
     if split.validation_fraction == 0:
@@ -84,11 +84,14 @@ def held_out(labels: Labels, split: params.Split) -> tuple[NDArray[np.int64], ND
             random_state=split.seed,
             stratify=labels,
         )
-    except ValueError as error:
+        complete = all(len(np.unique(labels[part])) == CLASSES for part in (train, validation))
+    except ValueError:
+        complete = False
+    if not complete:
         raise UserError(
-            f"params.yaml: split.validation_fraction = {split.validation_fraction} does not "
-            f"divide {len(labels)} examples ({error}); give a share nearer to 0.1"
-        ) from None
+            f"split.validation_fraction = {split.validation_fraction} leaves a class without "
+            f"training or without validation examples: give a share nearer to 0.1 in params.yaml"
+        )
     return np.sort(train), np.sort(validation)
 
 
@@ -123,17 +126,19 @@ def describe(prepared: Prepared) -> str:
 def main() -> None:
     """Read the arrays as published, write the prepared ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("published", type=Path)
-    parser.add_argument("prepared", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--dataset", required=True)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    declared = params.load(PreprocessParams, arguments.params)
-    stage = f"download@{arguments.published.stem}"
+    name = f"{arguments.dataset}.npz"
+    declared = read_params(PreprocessParams, arguments.params)
+    path = arguments.data / "raw" / name
+    published = load(Published, path, f"download@{arguments.dataset}")
     try:
-        prepared = prepare(load(Published, arguments.published, stage), declared.split)
+        prepared = prepare(published, declared.split)
     except UserError as error:
-        raise UserError(f"{arguments.published}: {error}") from None
-    with whole_file(arguments.prepared) as draft:
+        raise UserError(f"{path}: {error}") from None
+    with whole_file(arguments.data / "processed" / name) as draft:
         save(prepared, draft)
     print(describe(prepared), file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.core.errors import UserError
+from stages.common.errors import UserError
 
 SIDE, CLASSES = 28, 10
 
@@ -63,14 +64,36 @@ def load(kind: type[Arrays], path: Path, stage: str) -> Arrays:
     Raises:
         UserError: The file is absent, damaged or holds something else.
     """
-    arrays = read_arrays(path, remedy=f"dvc repro --force --single-item {stage}")
+    remedy = f"dvc repro --force --single-item {stage}"
+    arrays = read_arrays(path, remedy)
     try:
-        return kind(**arrays)
+        loaded = kind(**arrays)
     except TypeError:
         raise UserError(
             f"{path} holds {', '.join(arrays) or 'nothing'} instead of the arrays of {stage}: "
-            f"make it anew with: dvc repro --force --single-item {stage}"
+            f"make it anew with: {remedy}"
         ) from None
+    if fault := next(_faults(arrays), None):
+        raise UserError(f"{path} is damaged ({fault}): make it anew with: {remedy}")
+    return loaded
+
+
+def _faults(arrays: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """Find arrays that are not what `Published` and `Prepared` say."""
+    for name, array in arrays.items():
+        split, _, content = name.partition("_")
+        kind = "uint8" if content else "float64"
+        shape: tuple[int, ...] = (array.size,) if content else ()
+        if content == "images":
+            shape = (arrays[f"{split}_labels"].size, SIDE, SIDE)
+        if (str(array.dtype), array.shape) != (kind, shape):
+            yield f"{name} is {array.dtype} {array.shape} instead of {kind} {shape}"
+        if content == "labels" and not set(np.unique(array)) <= {*range(CLASSES)}:
+            yield f"{name} has others than 0 to {CLASSES - 1}"
+        if array.size == 0 and split != "validation":
+            yield f"{name} is empty"
+        if not content and not 0 < array < np.inf:
+            yield f"{name} is {array}"
 
 
 def read_arrays(path: Path, remedy: str) -> dict[str, NDArray[Any]]:
@@ -84,5 +107,5 @@ def read_arrays(path: Path, remedy: str) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: make it with: {remedy}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}): make it anew with: {remedy}") from None

@@ -1,0 +1,72 @@
+"""The versions that results rest on: versions.txt, which lies here so that an edit reruns all.
+
+What only draws or prints (matplotlib, tabulate) is not listed: another version of it changes how
+a figure looks, and no number.
+
+    python -m stages.common.versions
+
+writes the installed versions into the file. The next `dvc repro` then runs every stage anew.
+"""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LISTED = Path(__file__).with_name("versions.txt")
+
+
+def installed(name: str) -> str:
+    """Look up the version of a package, or of Python without its last part: 3.11.
+
+    What follows a + is left out: torch 2.14.1+cpu and 2.14.1+cu130 have the same source. An absent
+    package has the version "none".
+    """
+    if name == "python":
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return "none"
+
+
+def difference(listed: Path = LISTED) -> str | None:
+    """Say in one line which package's version is not the listed one; None if all are.
+
+    Args:
+        listed: A file of lines such as torch==2.14.1.
+    """
+    for name, wanted in _listed(listed):
+        found = installed(name)
+        if found != wanted and name != "python":
+            return (
+                f"{name} {found} is installed, but the results rest on {name} {wanted}: install "
+                f"requirements.txt, or run everything anew with your versions after: "
+                f"python -m stages.common.versions"
+            )
+    return None
+
+
+def other_python(listed: Path = LISTED) -> str | None:
+    """Say in one line that another Python made the committed results; None if this one did.
+
+    Python itself rounds nothing, so that its version is told and not insisted on.
+    """
+    wanted = dict(_listed(listed)).get("python", installed("python"))
+    if installed("python") == wanted:
+        return None
+    return f"python {installed('python')} is running; the committed results were made by {wanted}"
+
+
+def _listed(path: Path) -> list[tuple[str, str]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [(name, wanted) for name, _, wanted in (line.partition("==") for line in lines)]
+
+
+def write_installed(listed: Path = LISTED) -> None:
+    """Put the installed versions in the place of the listed ones."""
+    lines = [f"{name}=={installed(name)}\n" for name, _ in _listed(listed)]
+    listed.write_text("".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_installed()

@@ -1,0 +1,37 @@
+"""Copy what was measured of one training run to where git keeps it.
+
+Measuring takes long, so DVC caches its results. But it caches none that git keeps, hence the copy.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from stages.common.errors import UserError, run
+from stages.common.whole_files import whole_directory
+
+CANDIDATE = "candidate"
+
+
+def main() -> None:
+    """Copy one run's measurements."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="holds diagnostics/<dataset>/<rate>/")
+    parser.add_argument("measured", type=Path, help="the copy goes to <dataset>/<rate>/ in it")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--lr", default=CANDIDATE, help="a rate; without it, the candidate")
+    arguments = parser.parse_args()
+    place = Path(arguments.dataset, arguments.lr)
+    source = arguments.data / "diagnostics" / place
+    if not source.is_dir():
+        stage = f"diagnose@{arguments.dataset}-{arguments.lr}"
+        if arguments.lr == CANDIDATE:
+            stage = f"diagnose_candidate@{arguments.dataset}"
+        raise UserError(f"{source} does not exist: make it with: dvc repro {stage}")
+    with whole_directory(arguments.measured / place) as draft:
+        for file in source.iterdir():
+            shutil.copyfile(file, draft / file.name)
+
+
+if __name__ == "__main__":
+    run(main)
