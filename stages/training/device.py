@@ -1,0 +1,55 @@
+"""What a stage computes on, and that it computes the same every time."""
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from stages.common.errors import UserError
+
+
+def device_named(name: str) -> torch.device:
+    """Choose the device that params.yaml names.
+
+    Raises:
+        UserError: This machine has no such device.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, here in present.items() if here))
+    if not present[name]:
+        here = ", ".join(kind for kind, found in present.items() if found)
+        raise UserError(
+            f"params.yaml: device = {name}: this machine has none; give auto or one of: {here}"
+        )
+    return torch.device(name)
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed every global generator and have PyTorch refuse what differs from run to run.
+
+    To be called before anything is computed. One thread: a stage's networks are divided among
+    processes instead. No draw of the study uses a global generator; that part is for whoever adds
+    one.
+
+    Raises:
+        UserError: There is no place for temporary files.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Else products depend on where matrices begin in memory: on a network's place in its stack.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    try:
+        torch.use_deterministic_algorithms(True)
+    except FileNotFoundError as error:  # PyTorch looks for a place for temporary files
+        raise UserError(
+            f"{error.strerror}: make space there, or name another folder in TMPDIR, then run again"
+        ) from None
+    torch.set_num_threads(1)

@@ -1,0 +1,217 @@
+"""What training leaves in data/runs/<dataset>/<rate>/, and how the later stages read it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.common.datasets import read_arrays
+from stages.common.errors import UserError
+from stages.common.whole_files import json_text
+
+CANDIDATE = "candidate"
+
+SPLITS = ("train", "validation", "test")
+SCORES = ("loss", "accuracy", "mape")
+CONDENSED = ("mean", "median", "p95", "max")
+HISTORY = {
+    "seed": "int64",
+    "epoch": "int64",
+    "step": "int64",
+    "learning_rate": "float64",
+    **{f"{split}_{each}": "float64" for split in SPLITS for each in SCORES},
+    **{f"gradient_norm_{each}": "float64" for each in CONDENSED},
+    **{f"relative_update_{each}": "float64" for each in CONDENSED},
+    "noise_scale": "float64",
+}
+"""The columns of a run's history, with their types."""
+STEPS = (
+    "loss",
+    "accuracy",
+    "gradient_norm",
+    "layer_gradient_norm",
+    "example_gradient_norm",
+    "relative_update",
+)
+"""The quantities of `stages.training.training_log.Steps`."""
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class Facts(BaseModel):
+    """What run.json holds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    dataset: str
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)
+    seeds: list[int] = Field(min_length=1)
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    steps_per_epoch: int = Field(gt=0)
+    chance_accuracy: float = Field(gt=0, le=1)
+    """The share of the most frequent class among the training examples."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One learning rate's networks, one per seed."""
+
+    facts: dict[str, Any]
+    """What `Facts` names."""
+    history: pd.DataFrame
+    """One row per seed and epoch, in the order of the seeds, with the columns `HISTORY`."""
+    steps: Arrays
+    """(steps of the run, networks, …): the quantities of `STEPS`."""
+    parameters: Arrays
+    """(epochs + 1, networks, …): `weight_l` and `bias_l` as in `Stack.arrays`, at the start and at
+    the end of each epoch."""
+
+
+def joined(runs: Sequence[Run]) -> Run:
+    """Put runs of the same rate and recipe side by side, in order.
+
+    Raises:
+        ValueError: The runs differ in more than their seeds.
+    """
+    first, *others = (run.facts for run in runs)
+    if any(other | {"seeds": first["seeds"]} != first for other in others):
+        raise ValueError(f"these runs differ in more than their seeds: {[first, *others]}")
+    return Run(
+        facts=first | {"seeds": [seed for run in runs for seed in run.facts["seeds"]]},
+        history=pd.concat([run.history for run in runs], ignore_index=True),
+        steps=_side_by_side([run.steps for run in runs]),
+        parameters=_side_by_side([run.parameters for run in runs]),
+    )
+
+
+def _side_by_side(blocks: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
+
+
+def save(run: Run, folder: Path) -> None:
+    """Write a run into an existing folder; floats at full precision."""
+    (folder / "run.json").write_text(json_text(run.facts), encoding="utf-8")
+    run.history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
+    for name, arrays in (("steps", run.steps), ("parameters", run.parameters)):
+        same = {each: with_one_nan(array) for each, array in arrays.items()}
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **same)
+
+
+def with_one_nan(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Write every NaN alike: its sign depends on where in memory a network lies."""
+    return np.where(np.isnan(array), np.float32(np.nan), array)
+
+
+def load(folder: Path, command: str | None = None) -> Run:
+    """Read a run that `save` wrote.
+
+    Args:
+        folder: Where, below a folder of the dataset's name.
+        command: What makes it anew, for the remedy; by default that of data/runs.
+
+    Raises:
+        UserError: A part is absent or damaged; names the file and the command.
+    """
+    command = command or remedy(folder)
+    try:
+        facts = _read_facts_below(folder)
+        networks, epochs = len(facts["seeds"]), facts["epochs"]
+        steps, ends = epochs * facts["steps_per_epoch"], {epochs + 1, 1}
+        return Run(
+            facts,
+            history=_read_history(folder / "history.csv", rows=networks * epochs),
+            steps=_read_arrays(folder / "steps.npz", STEPS, {steps}, networks, command),
+            parameters=_read_parameters(folder / "parameters.npz", ends, networks, command),
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} does not exist: make it with: {command}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is damaged ({error}): make it anew with: {command}") from None
+
+
+def _read_facts_below(folder: Path) -> dict[str, Any]:
+    facts = read_facts(folder / "run.json")
+    if facts["dataset"] not in folder.parts:
+        raise ValueError(f"run.json is of the dataset {facts['dataset']}")
+    return facts
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        OSError: It is absent or cannot be read.
+        ValueError: It holds something else than `Facts`.
+    """
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        Facts.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise ValueError(f"{path.name}: {place}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    return facts
+
+
+def _read_history(path: Path, rows: int) -> pd.DataFrame:
+    table = read_table(path, HISTORY)
+    if len(table) != rows:
+        raise ValueError(f"{path.name} has {len(table)} rows, not {rows}")
+    return table
+
+
+def _read_parameters(path: Path, lengths: set[int], networks: int, command: str) -> Arrays:
+    """Read the weights and biases of every layer, numbered from 0."""
+    layers = range(len(read_arrays(path, command)) // 2)
+    names = [f"{kind}_{layer}" for layer in layers for kind in ("weight", "bias")]
+    return _read_arrays(path, names, lengths, networks, command)
+
+
+def _read_arrays(
+    path: Path, names: Iterable[str], lengths: set[int], networks: int, command: str
+) -> Arrays:
+    """Read arrays of these names that all have one of these lengths, and as many networks."""
+    arrays = read_arrays(path, command)
+    if {*arrays} != {*names}:
+        raise ValueError(f"{path.name} holds {', '.join(arrays) or 'nothing'}")
+    for name, array in arrays.items():
+        if array.ndim < 2 or len(array) not in lengths or array.shape[1] != networks:
+            expected = " or ".join(f"({length}, {networks}, …)" for length in sorted(lengths))
+            raise ValueError(f"{name} of {path.name} has the shape {array.shape}, not {expected}")
+        if array.dtype != np.float32:
+            raise ValueError(f"{name} of {path.name} is {array.dtype}, not float32")
+        if name in STEPS and array.ndim != 2 + (name == "layer_gradient_norm"):
+            raise ValueError(f"{name} of {path.name} has {array.ndim} dimensions")
+    return arrays
+
+
+def remedy(folder: Path, stage: str = "train", candidate_stage: str = "candidate") -> str:
+    """Name the command that makes a folder data/…/<dataset>/<rate> anew."""
+    dataset, rate = folder.parts[-2:]
+    name = f"{candidate_stage}@{dataset}" if rate == CANDIDATE else f"{stage}@{dataset}-{rate}"
+    return f"dvc repro --force --single-item {name}"
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a CSV file that must have these columns, each of its type.
+
+    Raises:
+        OSError: It is absent or cannot be read.
+        ValueError: It has other columns, or none, or a value of another type.
+    """
+    try:
+        table = pd.read_csv(path)
+        if tuple(table.columns) == tuple(columns):
+            return table.astype(columns)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
+    raise ValueError(f"{path.name} has the columns {', '.join(table.columns)}")

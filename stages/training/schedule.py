@@ -1,0 +1,46 @@
+"""What the learning rate is multiplied by at each step of a run."""
+
+import torch
+from torch import Tensor
+
+from stages.training.parameters import Schedule
+
+NOTEBOOK_HOLD_EPOCHS, NOTEBOOK_FACTOR = 3, 0.9
+
+
+def factors(schedule: Schedule, epochs: int, steps: int) -> Tensor:
+    """Compute the factor on the learning rate at each step.
+
+    Args:
+        schedule: Which curve, and its knobs.
+        epochs: Length of the run.
+        steps: Steps in one epoch.
+
+    Returns:
+        (epochs, steps), float64. Equal to PyTorch's LambdaLR, StepLR, CosineAnnealingLR, LinearLR
+        and SequentialLR of the last two; the first two advance once an epoch, the others each step.
+    """
+    epoch = torch.arange(epochs, dtype=torch.float64)[:, None].expand(epochs, steps)
+    step = torch.arange(epochs * steps, dtype=torch.float64).view(epochs, steps)
+    warmup_steps = max(1, round(schedule.warmup_epochs * steps))
+    warmup = ((step + 1) / warmup_steps).clamp(max=1)
+    match schedule.name:
+        case "constant":
+            return torch.ones_like(step)
+        case "notebook":
+            return torch.ones_like(step).where(epoch < NOTEBOOK_HOLD_EPOCHS, NOTEBOOK_FACTOR)
+        case "step":
+            return schedule.decay ** (epoch // schedule.decay_epochs)
+        case "cosine":
+            return _half_cosine(step / step.numel())
+        case "warmup":
+            return warmup
+        case "warmup_cosine":
+            rest = max(1, step.numel() - warmup_steps)
+            return torch.where(
+                step < warmup_steps, warmup, _half_cosine((step - warmup_steps) / rest)
+            )
+
+
+def _half_cosine(progress: Tensor) -> Tensor:
+    return (1 + torch.cos(torch.pi * progress)) / 2

@@ -1,0 +1,198 @@
+"""A stage's networks are divided into blocks, which processes work on side by side.
+
+How many processes is the machine's affair and never a parameter: a network comes out the same, to
+the bit, whatever networks are in its block.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from stages.common import lifetime
+from stages.common.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Show = Callable[[int], None]
+"""Is told how many units are done, all blocks taken together."""
+
+SECONDS_BETWEEN_LOOKS = 0.1
+BAR = "{desc}: {n_fmt} of {total_fmt} {unit}s |{bar}| {elapsed} so far, {remaining} left"
+
+
+def in_blocks(
+    work: Callable[[tuple[Item, ...]], Result],
+    items: Sequence[Item],
+    *,
+    title: str,
+    total: int,
+    unit: str,
+    alone: bool = False,
+) -> list[Result]:
+    """Cut items into contiguous blocks of almost equal size, one per worker, and work on each.
+
+    A forked worker has `work`, and all it refers to, in memory that it shares with this process;
+    where processes cannot be forked, `work` is pickled. Items and results always are.
+
+    Args:
+        work: Turns a block into its result; it says what it has done by `advance`.
+        items: What is divided, such as seeds.
+        title: What the progress is called.
+        total: How many units there are to do for all items together.
+        unit: What is counted, in the singular, such as "epoch".
+        alone: Keep all items in one block and in this process, as a GPU needs it.
+
+    Returns:
+        The results of the blocks, in the order of the items.
+
+    Raises:
+        UserError: `work` raised one, a worker was killed, or WORKERS is no number of workers.
+    """
+    most = workers()
+    blocks = _contiguous(items, 1 if alone else most)
+    line_every = len(items) if total > len(items) else 1
+    with _progress(title, total, unit, line_every) as show:
+        if len(blocks) > 1:
+            return _side_by_side(work, blocks, show)
+        return [_here(work, block, show) for block in blocks]
+
+
+def advance(units: int) -> None:
+    """Say, from within the work on a block, that so many more units are done."""
+    _advance.get()(units)
+
+
+def workers() -> int:
+    """Count the workers there may be: as many as WORKERS says, or one per core.
+
+    Raises:
+        UserError: WORKERS is not a whole number, 1 or more.
+    """
+    said = os.environ.get("WORKERS")
+    if said is None:
+        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if not (said.isdecimal() and int(said) > 0):
+        raise UserError(
+            f"WORKERS = {said}: give a whole number, 1 or more, or unset it to use every core"
+        )
+    return int(said)
+
+
+def _contiguous(items: Sequence[Item], number: int) -> list[tuple[Item, ...]]:
+    """Cut items into so many blocks, fewer if there are fewer items."""
+    number = min(number, len(items))
+    cuts = [len(items) * place // number for place in range(number + 1)] if number else []
+    return [tuple(items[start:end]) for start, end in pairwise(cuts)]
+
+
+@contextmanager
+def _progress(title: str, total: int, unit: str, line_every: int) -> Iterator[Show]:
+    """Show what is done: by a bar on a terminal, elsewhere by a line per so many units."""
+    shown = 0
+    with tqdm(
+        total=total,
+        desc=title,
+        unit=unit,
+        bar_format=BAR,
+        dynamic_ncols=True,
+        miniters=0,  # also without progress, so that the time goes on
+        disable=None,  # unless on a terminal
+    ) as bar:
+
+        def show(done: int) -> None:
+            nonlocal shown
+            bar.update(done - bar.n)
+            while bar.disable and shown + line_every <= done:
+                shown += line_every
+                print(f"{title}: {shown} of {total} {unit}s", file=sys.stderr, flush=True)
+
+        yield show
+
+
+def _nowhere(units: int) -> None:
+    """Take no notice, where no stage is under way."""
+
+
+_advance: ContextVar[Callable[[int], None]] = ContextVar("_advance", default=_nowhere)
+
+
+def _here(
+    work: Callable[[tuple[Item, ...]], Result], block: tuple[Item, ...], show: Show
+) -> Result:
+    """Work on the only block in this process."""
+    done = 0
+
+    def advanced(units: int) -> None:
+        nonlocal done
+        done += units
+        show(done)
+
+    before = _advance.set(advanced)
+    try:
+        return work(block)
+    finally:
+        _advance.reset(before)
+
+
+def _side_by_side(
+    work: Callable[[tuple[Item, ...]], Result], blocks: Sequence[tuple[Item, ...]], show: Show
+) -> list[Result]:
+    """Work on every block at once, a process each."""
+    # Each worker writes to its own place: a lock would outlive a killed worker that held it.
+    done = multiprocessing.RawArray("q", len(blocks))
+    with _executor(len(blocks), work, done) as executor:
+        try:
+            futures = [executor.submit(_in_worker, *each) for each in enumerate(blocks)]
+            pending = set(futures)
+            while pending:
+                ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+                show(sum(done))
+                for future in ended:
+                    future.result()
+            return [future.result() for future in futures]
+        except BaseException as error:
+            # Leaving the executor would wait for the other blocks.
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(
+                    "a worker process was killed from outside, perhaps for want of memory: "
+                    "run again, with WORKERS=1 if memory is short"
+                ) from error
+            raise
+
+
+def _executor(number: int, work: Callable[[Any], Any], done: MutableSequence[int]) -> Executor:
+    """Make an executor of so many processes, each ready to work on blocks by `_in_worker`."""
+    # Forked after its imports, a worker is there in milliseconds. Elsewhere fork is not safe.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    context = multiprocessing.get_context(method)
+    return ProcessPoolExecutor(number, context, initializer=_begin_worker, initargs=(work, done))
+
+
+_worker: ContextVar[tuple[Callable[[Any], Any], MutableSequence[int]]] = ContextVar("_worker")
+"""In a worker: the work, and the units done of each block."""
+
+
+def _begin_worker(work: Callable[[Any], Any], done: MutableSequence[int]) -> None:
+    lifetime.end_with_parent()
+    _worker.set((work, done))
+
+
+def _in_worker(number: int, block: tuple[Any, ...]) -> Any:
+    work, done = _worker.get()
+
+    def advanced(units: int) -> None:
+        done[number] += units
+
+    _advance.set(advanced)
+    return work(block)
