@@ -1,0 +1,42 @@
+"""What params.yaml says of measuring a run."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from stages.common.datasets import DatasetName
+from stages.common.parameters import Count, Positive, Section, Share
+from stages.training.parameters import Device, Normalization
+
+
+class Diagnose(Section):
+    """What is measured of the weights that training kept."""
+
+    examples: Count
+    every_epochs: Count
+    tolerance: Annotated[
+        Positive, Field(lt=1, description="a number above 0 and below 1, such as 0.01")
+    ]
+
+
+class Outcome(Section):
+    """How it is judged how fast a network learned and how it ended.
+
+    The rule is that of `stages.diagnostics.outcomes.outcomes`.
+    """
+
+    threshold_accuracy: Annotated[
+        dict[DatasetName, Share],
+        Field(description="an accuracy, 0 to 1, for each known dataset"),
+    ]
+    trained_accuracy: Share
+    burst_gradient_norm: Annotated[Positive, Field(description="a gradient norm above 0")]
+
+
+class DiagnoseParams(BaseModel):
+    """The part of params.yaml that measuring a run reads."""
+
+    normalization: Normalization
+    device: Device
+    diagnose: Diagnose
+    outcome: Outcome
