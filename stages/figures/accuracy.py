@@ -1,62 +1,92 @@
 """Final test accuracy against the learning rate."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.core.datasets import CLASSES
-from stages.figures import look
-from stages.figures.look import Theme
-from stages.figures.rates import Rate, draw_seeds, places, rates_of
+from stages.common.datasets import CLASSES
+from stages.figures.rates import Rate, draw_seeds, explain_marks, places, rates_of
 from stages.figures.study import Study, of_dataset
+from stages.figures.theme import (
+    WIDTH,
+    Theme,
+    accuracy_axis,
+    captioned,
+    headed,
+    reference,
+    title,
+    width,
+)
 
 CHANCE = 1 / CLASSES
 LEAST_TOP = 0.5
 """Accuracy that the axis reaches even where every network failed."""
+COUNT_INCHES, COUNT_POINTS = 0.45, (6, 16)
+"""Width of a count of lost networks; how far above the edge it is, and where it lacks room."""
+EXPLODED = "On the bottom edge: it exploded and has no accuracy."
+LOST = "The numbers count the lost."
 CAPTION = (
-    "A mark is one seed. ◆: the candidate. Hollow: a seed that collapsed. ×: one that exploded, "
-    "counted below.\n"
-    "Line: mean of the grid's seeds that trained. The accuracy axis follows the logarithm of the "
-    "error."
+    "Line: mean over the grid's networks that trained. "
+    "The accuracy axis follows the logarithm of the error."
 )
 
 
 def draw_accuracy(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], theme: Theme) -> None:
-    """Draw one dataset's final test accuracy against the learning rate, a mark a seed."""
-    draw_seeds(axes, seeds, rates, theme, column="test_accuracy")
-    look.reference(axes, CHANCE, "chance", theme)
+    """Draw one dataset's final test accuracy against the learning rate, one mark per network.
+
+    A network that exploded predicts nothing: it has no accuracy, whatever the table says.
+    """
+    exploded = seeds["lost_how"] == "exploded"
+    alive = seeds.assign(test_accuracy=seeds["test_accuracy"].mask(exploded))
+    draw_seeds(axes, alive, rates, theme, column="test_accuracy")
+    reference(axes, CHANCE, "chance", theme)
     axes.update_datalim([(position, LEAST_TOP) for position in places(rates).values()])
     axes.margins(y=0.15)
-    look.accuracy_axis(axes)
+    accuracy_axis(axes)
     axes.set_ylabel("final test accuracy")
 
 
-def count_explosions(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate]) -> None:
-    """Write below each rate how many of one dataset's seeds exploded, where any did."""
+def count_lost(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate]) -> None:
+    """Write above the bottom edge how many of one dataset's networks were lost at each rate."""
     positions = places(rates)
+    left, right = axes.get_xlim()
+    room = COUNT_INCHES * (right - left) / width(axes)
+    lowest = -math.inf
     for rate in rates:
-        exploded = rate.rows(seeds)["outcome"] == "exploded"
-        if exploded.any():
-            axes.annotate(
-                f"{exploded.sum()} of {len(exploded)}",
-                (positions[rate.learning_rate], CHANCE),
-                (0, -7),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8,
-            )
+        count, position = rate.lost(seeds).removesuffix(" lost"), positions[rate.learning_rate]
+        if not count:
+            continue
+        low = position - lowest >= room
+        lowest = position if low else lowest
+        axes.annotate(
+            count,
+            (position, 0),
+            (0, COUNT_POINTS[0] if low else COUNT_POINTS[1]),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=rate.colour,
+        )
+
+
+def explain_accuracy(seeds: pd.DataFrame) -> str:
+    """Say in a caption what the marks tell, exploded networks among them."""
+    exploded = (seeds["lost_how"] == "exploded").any()
+    return explain_marks(seeds) + f" {EXPLODED}" * bool(exploded)
 
 
 def accuracy(study: Study, dataset: str, theme: Theme) -> Figure:
     """Draw one dataset's final test accuracy against the learning rate."""
-    figure = Figure(figsize=(look.WIDTH, 4.2))
+    figure = Figure(figsize=(WIDTH, 4.2))
     axes = figure.subplots()
     rates, seeds = rates_of(study.seeds, theme), of_dataset(study.seeds, dataset)
     draw_accuracy(axes, seeds, rates, theme)
-    count_explosions(axes, seeds, rates)
-    look.headed(figure, f"{look.title(dataset)}: final test accuracy by learning rate")
-    look.captioned(figure, CAPTION, theme)
+    count_lost(axes, seeds, rates)
+    headed(figure, f"{title(dataset)}: final test accuracy by learning rate")
+    counted = f" {LOST}" * bool((seeds["outcome"] == "lost").any())
+    captioned(figure, f"{explain_accuracy(seeds)}{counted} {CAPTION}", theme)
     return figure

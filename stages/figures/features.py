@@ -7,30 +7,48 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from stages.figures import look
-from stages.figures.look import Theme
-from stages.figures.rates import OUTCOME_MARKS, Rate, draw_seeds, legend_below, rates_of
+from stages.figures.rates import (
+    Rate,
+    draw_seeds,
+    explain_marks,
+    legend_below,
+    mark,
+    rates_of,
+)
 from stages.figures.study import RANK, SPARSITY, Study, of_dataset
+from stages.figures.theme import (
+    WIDTH,
+    Theme,
+    captioned,
+    from_zero,
+    headed,
+    percent_axis,
+    plain_logarithms,
+    reference,
+    title,
+    unnamed_below,
+    width,
+)
 
 QUANTITIES = {SPARSITY: "active, distinct features", RANK: "effective rank"}
+LAYER_HEIGHT, FRAME_HEIGHT = 2.1, 1.5
+"""Inches: of a row of panels, and of what is around them."""
 DECADE_INCHES = 1.2
 """Room for three ticks' numbers a decade."""
 FEWEST = 3
 """Networks below which a rank correlation says nothing."""
+EXPLODED = "On the bottom edge: it exploded and left nothing to measure."
 FEATURES_CAPTION = (
-    "A mark is one seed after the last epoch. ◆: the candidate. Hollow: a seed that collapsed. "
-    "×: one that exploded (nothing to measure).\n"
-    "Line: mean of the grid's trained seeds. Dotted: before training, median over seeds. Lower is "
-    "sparser: the share of positive activations\n"
-    "of units that fire and duplicate no other. Effective rank: exp of the entropy of the "
-    "activations' singular values."
+    "Measured after the last epoch. Line: mean over the grid's networks that trained. Dotted: "
+    "before training, median over seeds. Active, distinct features: the share of positive "
+    "activations of units that fire and duplicate no other; lower is sparser. Effective rank: exp "
+    "of the entropy of the activations' singular values."
 )
 PLATEAU_CAPTION = (
-    "A mark is one seed after the last epoch. ◆: the candidate. Hollow: a seed that collapsed. "
-    "Exploded seeds have neither value.\n"
-    "ρ: Spearman's rank correlation over the trained seeds of all rates; the rate moves both. "
-    "Andriushchenko et al. (2023): large steps hold\n"
-    "the training loss up, and features get sparser (lower)."
+    "Measured after the last epoch; a network that exploded has neither value. "
+    "ρ: Spearman's rank correlation over the networks that trained, at all rates; the rate moves "
+    "both. Andriushchenko et al. (2023): large steps hold the training loss up, and features get "
+    "sparser (lower)."
 )
 
 
@@ -40,69 +58,63 @@ def draw_feature(axes: Axes, column: str, study: Study, dataset: str, theme: The
     seeds = of_dataset(study.seeds, dataset)
     rates = rates_of(study.seeds, theme)
     draw_seeds(axes, seeds, rates, theme, column=column)
-    look.reference(axes, measured.loc[measured["epoch"] == 0, column].median(), "start", theme)
-    look.from_zero(axes)
+    reference(axes, measured.loc[measured["epoch"] == 0, column].median(), "start", theme)
+    from_zero(axes)
 
 
 def features(study: Study, dataset: str, theme: Theme) -> Figure:
-    """Draw sparsity and rank of one dataset's hidden layers, a column each, against the rate."""
-    figure = Figure(figsize=(look.WIDTH, 5.6))
-    rows = figure.subplots(len(QUANTITIES), len(study.layers), squeeze=False)
-    for row, (quantity, label) in zip(rows, QUANTITIES.items(), strict=True):
-        for axes, layer in zip(row, study.layers, strict=True):
+    """Draw sparsity and rank of one dataset's hidden layers, a row for each, against the rate."""
+    figure = Figure(figsize=(WIDTH, LAYER_HEIGHT * len(study.layers) + FRAME_HEIGHT))
+    rows = figure.subplots(len(study.layers), len(QUANTITIES), squeeze=False)
+    for row, layer in zip(rows, study.layers, strict=True):
+        for axes, quantity in zip(row, QUANTITIES, strict=True):
             draw_feature(axes, f"{quantity}_{layer}", study, dataset, theme)
             if quantity == SPARSITY:
-                look.percent_axis(axes)
-        row[0].set_ylabel(label)
-    for axes, layer in zip(rows[0], study.layers, strict=True):
-        axes.set_title(f"hidden layer {layer}", fontweight="bold")
+                percent_axis(axes)
+        row[0].set_ylabel(f"hidden layer {layer}")
+    for axes, label in zip(rows[0], QUANTITIES.values(), strict=True):
+        axes.set_title(label, fontweight="bold")
     for axes in rows[:-1].flat:
-        look.unnamed_below(axes)
-    look.headed(figure, f"{look.title(dataset)}: features by learning rate")
-    look.captioned(figure, FEATURES_CAPTION, theme)
+        unnamed_below(axes)
+    headed(figure, f"{title(dataset)}: features by learning rate")
+    seeds = of_dataset(study.seeds, dataset)
+    exploded = f" {EXPLODED}" * bool((seeds["lost_how"] == "exploded").any())
+    captioned(figure, f"{explain_marks(seeds)}{exploded} {FEATURES_CAPTION}", theme)
     return figure
 
 
 def correlation(seeds: pd.DataFrame, column: str) -> str:
-    """Say how one dataset's trained seeds rank by training loss and by a feature's measure."""
+    """Say how one dataset's trained networks rank by training loss and by a feature's measure."""
     trained = seeds.loc[seeds["outcome"] == "trained", ["train_loss", column]].dropna()
     if len(trained) < FEWEST or (trained.nunique() == 1).any():
-        return "too few seeds for ρ"
+        return "too few networks for ρ"
     coefficient = stats.spearmanr(trained["train_loss"], trained[column]).statistic
-    return f"ρ = {coefficient:.2f} ({len(trained)} seeds)".replace("-", "−")
+    return f"ρ = {coefficient:.2f} ({len(trained)} networks)".replace("-", "−")
 
 
 def draw_plateau(axes: Axes, seeds: pd.DataFrame, column: str, rates: Sequence[Rate]) -> None:
-    """Draw a measure of one dataset's features against the training loss, a mark a seed."""
+    """Draw a measure of features against the training loss, one mark per network."""
     for rate in rates:
-        for outcome, marks in rate.rows(seeds).groupby("outcome"):
-            mark = {"marker": rate.marker} | OUTCOME_MARKS[str(outcome)]
-            known = marks.dropna(subset=["train_loss", column])
-            axes.plot(
-                known["train_loss"],
-                known[column],
-                label=rate.name,
-                color=rate.colour,
-                linestyle="none",
-                markeredgewidth=1.6,
-                **mark,
-            )
+        for outcome, rows in rate.rows(seeds).groupby("outcome"):
+            axes.plot(rows["train_loss"], rows[column], **mark(rate, str(outcome)))
     axes.set_xscale("log")
-    look.plain_logarithms(axes.xaxis, longest=10 ** (look.width(axes) / DECADE_INCHES))
-    look.from_zero(axes)
-    look.percent_axis(axes)
+    plain_logarithms(axes.xaxis, longest=10 ** (width(axes) / DECADE_INCHES))
+    from_zero(axes)
+    percent_axis(axes)
     axes.set_xlabel("training loss (nats)")
 
 
 def plateau(study: Study, theme: Theme) -> Figure:
     """Draw feature sparsity against the training loss, the datasets side by side."""
-    rates, column = rates_of(study.seeds, theme), f"{SPARSITY}_{study.layers[-1]}"
-    figure = Figure(figsize=(look.WIDTH, 4.5))
+    column = f"{SPARSITY}_{study.layers[-1]}"
+    measured = study.seeds.dropna(subset=["train_loss", column])
+    rates = [rate for rate in rates_of(study.seeds, theme) if not rate.rows(measured).empty]
+    figure = Figure(figsize=(WIDTH, 4.5))
     columns = figure.subplots(1, len(study.datasets), squeeze=False)[0]
     for axes, dataset in zip(columns, study.datasets, strict=True):
-        seeds = of_dataset(study.seeds, dataset)
+        seeds = of_dataset(measured, dataset)
         draw_plateau(axes, seeds, column, rates)
-        axes.set_title(look.title(dataset), fontweight="bold", pad=20)
+        axes.set_title(title(dataset), fontweight="bold", pad=20)
         axes.annotate(
             correlation(seeds, column),
             (0, 1),
@@ -112,6 +124,7 @@ def plateau(study: Study, theme: Theme) -> Figure:
             fontsize=8.5,
         )
     columns[0].set_ylabel(f"{QUANTITIES[SPARSITY]}, hidden layer {study.layers[-1]}")
-    legend_below(figure, rates, PLATEAU_CAPTION, theme)
-    look.headed(figure, "Feature sparsity by training loss")
+    caption = f"{explain_marks(measured)} {PLATEAU_CAPTION}"
+    legend_below(figure, rates, caption, theme, lines=False)
+    headed(figure, "Feature sparsity by training loss")
     return figure

@@ -1,106 +1,96 @@
-"""The gradient norm, step by step: through the first epoch, and before an explosion."""
+"""The gradient norm, step by step: through the first epoch, and around the loss of networks."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.figures import look
-from stages.figures.look import Theme
-from stages.figures.rates import Rate, legend, mark_explosions, rates_of
+from stages.figures.rates import Rate, legend, mark_losses, rates_of
 from stages.figures.study import RunSteps, Study, of_dataset
+from stages.figures.theme import WIDTH, Theme, captioned, headed, log_axis, plain_logarithms, title
 
-PARTS = 60
-"""Of the first epoch, equally long on a logarithmic axis; the earliest are a step each."""
-BEFORE = 200
-"""Steps shown before an explosion."""
-CAPTION = (
-    "Above: median over the seeds that have not exploded yet, and over the steps up to the next "
-    "point of the line. ×: a seed explodes.\n"
-    "Below: a line is one seed that exploded; 0 is the first step whose loss is not finite. "
-    "Gradient norms are before any clipping."
+ABOVE = (
+    "Above: median over the networks not yet lost, and over the steps up to the next point of the "
+    "line."
 )
-
-
-def first_epoch(steps: RunSteps) -> pd.Series:
-    """Condense the gradient norms of a run's first epoch, at steps numbered from 1."""
-    norms = np.where(steps.running(), steps.gradient_norm, np.nan)[: steps.per_epoch]
-    starts = np.unique(np.geomspace(1, len(norms) + 1, PARTS + 1).astype(int))[:-1]
-    parts = np.split(norms, starts[1:] - 1)
-    return pd.Series([pd.Series(part.ravel()).median() for part in parts], index=starts).dropna()
-
-
-def before_explosions(steps: RunSteps, quantity: str) -> Iterator[pd.Series]:
-    """Select a quantity's last steps before each explosion, at which the count is 0."""
-    running = steps.running()
-    for network in np.flatnonzero(~running[-1]):
-        end = int(running[:, network].sum())
-        start = max(0, end - BEFORE)
-        values = getattr(steps, quantity)[start:end, network]
-        yield pd.Series(values, index=np.arange(start - end, 0))
+CROSS = "×: a network is lost (2×: two)."
+BELOW = (
+    "Below: a line is one network that was lost, the steps counted from the burst that began the "
+    "loss."
+)
+CLIPPING = "Gradient norms are before any clipping."
 
 
 def draw_first_epoch(
-    axes: Axes, seeds: pd.DataFrame, steps: Sequence[tuple[Rate, RunSteps]]
+    axes: Axes, seeds: pd.DataFrame, steps: Sequence[tuple[Rate, RunSteps]], last: int
 ) -> None:
-    """Draw one dataset's gradient norm by step, a line a rate."""
+    """Draw one dataset's gradient norm by step, one line per rate.
+
+    Args:
+        axes: Where.
+        seeds: The dataset's.
+        steps: Of each rate.
+        last: The first epoch's last step.
+    """
     for rate, run in steps:
         axes.plot(
-            first_epoch(run),
+            run.first_epoch.set_index("step")["gradient_norm"],
             color=rate.colour,
             linestyle=rate.dashes,
             linewidth=1.2,
             label=rate.name,
         )
-    look.log_axis(axes, ceiling=math.inf)
-    last = max(run.per_epoch for _, run in steps)
+    log_axis(axes, ceiling=math.inf)
     axes.set_xscale("log")
-    axes.set_xlim(1, last)
-    look.plain_logarithms(axes.xaxis)
-    mark_explosions(
-        axes, seeds[seeds["diverged_step"] <= last], [rate for rate, _ in steps], "diverged_step"
-    )
+    axes.set_xlim(1, max(2, last))
+    plain_logarithms(axes.xaxis)
+    early = seeds[seeds["lost_step"] <= last]
+    mark_losses(axes, early, [rate for rate, _ in steps], "lost_step")
     axes.set_xlabel("step of the first epoch")
     axes.set_ylabel("gradient norm")
 
 
-def draw_explosions(
-    axes: Axes, quantity: str, label: str, steps: Sequence[tuple[Rate, RunSteps]]
+def draw_bursts(
+    axes: Axes, quantity: str, label: str, steps: Sequence[tuple[Rate, RunSteps]], theme: Theme
 ) -> None:
-    """Draw a quantity by steps before an explosion, a line a seed, or say that none exploded."""
+    """Draw a quantity around the loss of networks, one line each, or say that none was lost."""
     for rate, run in steps:
-        for values in before_explosions(run, quantity):
+        for _, burst in run.bursts.groupby("seed"):
             axes.plot(
-                values,
+                burst["step"],
+                burst[quantity],
                 color=rate.colour,
                 linestyle=rate.dashes,
-                linewidth=1,
+                linewidth=0.9,
                 label=rate.name,
             )
     axes.set_ylabel(label)
-    axes.set_xlabel("steps before the loss is not finite")
     if axes.lines:
-        axes.set_xlim(right=0)
+        axes.axvline(0, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)
+        axes.set_xlabel("steps from the burst that began the loss")
         axes.margins(x=0)
-        look.log_axis(axes, ceiling=math.inf)
+        log_axis(axes, ceiling=math.inf)
     else:
         axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "no seed exploded", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no network was lost", ha="center", transform=axes.transAxes)
 
 
 def gradient(study: Study, dataset: str, theme: Theme) -> Figure:
-    """Draw one dataset's gradient norm through the first epoch and before explosions."""
+    """Draw one dataset's gradient norm through the first epoch and around losses."""
     rates, seeds = rates_of(study.seeds, theme), of_dataset(study.seeds, dataset)
     steps = [(rate, study.steps[dataset, rate.role, rate.learning_rate]) for rate in rates]
-    figure = Figure(figsize=(look.WIDTH, 6.0))
+    history = of_dataset(study.history, dataset)
+    last = int(history.loc[history["epoch"] == 1, "step"].max())
+    figure = Figure(figsize=(WIDTH, 6.0))
     panels = figure.subplot_mosaic([["epoch", "epoch"], ["loss", "norm"]])
-    draw_first_epoch(panels["epoch"], seeds, steps)
-    draw_explosions(panels["loss"], "loss", "loss of the batch (nats)", steps)
-    draw_explosions(panels["norm"], "gradient_norm", "gradient norm", steps)
-    legend(figure, rates, seeds)
-    look.headed(figure, f"{look.title(dataset)}: gradient norm by step")
-    look.captioned(figure, CAPTION, theme)
+    draw_first_epoch(panels["epoch"], seeds, steps, last)
+    draw_bursts(panels["loss"], "loss", "loss of the batch (nats)", steps, theme)
+    draw_bursts(panels["norm"], "gradient_norm", "gradient norm", steps, theme)
+    legend(figure, rates, seeds, marks=False)
+    headed(figure, f"{title(dataset)}: gradient norm by step")
+    lost = (seeds["outcome"] == "lost").any()
+    sentences = [ABOVE, CROSS, BELOW, CLIPPING] if lost else [ABOVE, CLIPPING]
+    captioned(figure, " ".join(sentences), theme)
     return figure

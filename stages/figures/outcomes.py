@@ -7,23 +7,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from stages.figures import look
-from stages.figures.look import Theme
 from stages.figures.rates import Rate, mean_gap, places, rate_axis, rates_of
-from stages.figures.study import OUTCOMES, Study, of_dataset
+from stages.figures.study import Study, of_dataset
+from stages.figures.theme import WIDTH, Theme, captioned, headed, readable_on, title, width
 
+ENDINGS = {
+    "trained": "trained",
+    "undertrained": "undertrained",
+    "collapsed": "lost: collapsed",
+    "exploded": "lost: exploded",
+}
+"""Outcome, or how a network was lost → its name in the legend; in the order of the stack."""
 FULLNESS = 0.8
 """Greatest width of a bar, as a share of the distance to its nearest neighbour."""
 COMMON = 0.6
 """Width of a bar that has room, as a share of the mean distance."""
 LETTER_INCHES = 0.12
 """Room for a number inside a bar."""
-CAPTION = (
-    "A bar is one rate, a number the seeds that ended so. Exploded: a step's loss was not finite. "
-    "Collapsed: always finite, yet the last epoch's\n"
-    "training accuracy is below the bound in params.yaml. Trained: the others. "
-    "◆: the candidate."
-)
+EXPLAINED = {
+    "trained": "Trained: at the end its accuracy on the training batches reaches the bound in "
+    "params.yaml.",
+    "undertrained": "Undertrained: not there yet, and never lost.",
+    "collapsed": "Collapsed: lost, its parameters still finite.",
+    "exploded": "Exploded: lost, its parameters no longer finite.",
+}
+
+
+def ending(seeds: pd.DataFrame) -> pd.Series:
+    """Say how each network ended: its outcome, or how it was lost."""
+    return seeds["lost_how"].astype("str").fillna(seeds["outcome"])
 
 
 def bar_width(position: float, positions: dict[float, float]) -> float:
@@ -33,21 +45,23 @@ def bar_width(position: float, positions: dict[float, float]) -> float:
 
 
 def draw_outcomes(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], theme: Theme) -> None:
-    """Draw the share of one dataset's seeds with each outcome, stacked, a bar a rate."""
+    """Draw the share of one dataset's networks that ended in each way, one bar per rate."""
     rate_axis(axes, rates)
     left, right = axes.get_xlim()
-    room = LETTER_INCHES * (right - left) / look.width(axes)
+    room = LETTER_INCHES * (right - left) / width(axes)
     positions = places(rates)
     for rate in rates:
-        ended = rate.rows(seeds)["outcome"]
+        ended = ending(rate.rows(seeds))
         position = positions[rate.learning_rate]
-        width = bar_width(position, positions)
+        wide = bar_width(position, positions)
         below = 0.0
-        for outcome, colour in zip(OUTCOMES, theme.outcomes, strict=True):
-            count = int((ended == outcome).sum())
+        for name, colour in zip(ENDINGS, theme.endings, strict=True):
+            count = int((ended == name).sum())
+            if not count:
+                continue
             share = count / len(ended)
-            axes.bar(position, share, width, below, color=colour, linewidth=0)
-            if count and width > room:
+            axes.bar(position, share, wide, below, color=colour, linewidth=0)
+            if wide > room:
                 axes.text(
                     position,
                     below + share / 2,
@@ -55,19 +69,22 @@ def draw_outcomes(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], theme:
                     ha="center",
                     va="center_baseline",
                     fontsize=8,
-                    color=look.readable_on(colour, theme),
+                    color=readable_on(colour, theme),
                 )
             below += share
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    axes.set_ylabel("seeds")
+    axes.set_ylabel("networks")
 
 
-def name_outcomes(axes: Axes, theme: Theme) -> None:
-    """Name the outcomes beside the bars, in the order in which they are stacked."""
-    named = zip(OUTCOMES, theme.outcomes, strict=True)
+def name_endings(axes: Axes, seeds: pd.DataFrame, theme: Theme) -> None:
+    """Name the ways in which any network ended, in the order in which the bars stack them."""
+    found = set(ending(seeds))
+    named = zip(ENDINGS.items(), theme.endings, strict=True)
     axes.legend(
-        handles=[Patch(color=colour, label=outcome) for outcome, colour in named],
+        handles=[
+            Patch(color=colour, label=label) for (name, label), colour in named if name in found
+        ],
         loc="center left",
         bbox_to_anchor=(1, 0.5),
         handlelength=0.9,
@@ -77,16 +94,19 @@ def name_outcomes(axes: Axes, theme: Theme) -> None:
 
 
 def outcomes(study: Study, theme: Theme) -> Figure:
-    """Draw how runs end at each learning rate, the datasets side by side."""
+    """Draw how networks end at each learning rate, the datasets side by side."""
     rates = rates_of(study.seeds, theme)
-    figure = Figure(figsize=(look.WIDTH, 3.2))
+    figure = Figure(figsize=(WIDTH, 3.2))
     columns = figure.subplots(1, len(study.datasets), squeeze=False)[0]
     for axes, dataset in zip(columns, study.datasets, strict=True):
         draw_outcomes(axes, of_dataset(study.seeds, dataset), rates, theme)
-        axes.set_title(look.title(dataset), fontweight="bold")
+        axes.set_title(title(dataset), fontweight="bold")
     for axes in columns[1:]:
         axes.set_ylabel("")
-    name_outcomes(columns[-1], theme)
-    look.headed(figure, "How training ends, by learning rate")
-    look.captioned(figure, CAPTION, theme)
+    name_endings(columns[-1], study.seeds, theme)
+    headed(figure, "How training ends, by learning rate")
+    found = set(ending(study.seeds))
+    explained = [sentence for name, sentence in EXPLAINED.items() if name in found]
+    caption = ["A bar is one rate (◆: the candidate), a number the networks that ended so."]
+    captioned(figure, " ".join(caption + explained), theme)
     return figure

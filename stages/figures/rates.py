@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -13,22 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stages.figures import look
-from stages.figures.look import Theme
+from stages.figures.theme import Theme, colours, width, wrapped
 
-SPREAD = 0.22
-"""How far seeds lie from their rate, as a share of the mean distance of two rates."""
+SPREAD = 0.3
+"""How far networks lie from their rate, as a share of the mean distance of two rates."""
 ENDS = 0.6
 """How far an axis reaches beyond its first and last rate, in the same unit."""
-CROSS_SPACING = 5
-"""Points between the crosses of seeds that exploded at the same time."""
+CROSS_LIFT, CROSS_ROW = 2, 9
+"""Points from the top edge to the first row of crosses, and from one row to the next."""
 TICK_INCHES = 0.38
 """Room for a rate's name below the axis."""
 OUTCOME_MARKS: dict[str, dict[str, Any]] = {
-    "trained": {"markersize": 4.5},
-    "collapsed": {"markersize": 4.5, "fillstyle": "none"},
-    "exploded": {"markersize": 6, "marker": "x"},
+    "trained": {"markersize": 3.6},
+    "undertrained": {"markersize": 3.6, "fillstyle": "none"},
+    "lost": {"markersize": 4.8, "marker": "x"},
 }
+EDGE = 1.2
+"""Points: width of a mark's outline."""
 
 
 @dataclass(frozen=True)
@@ -60,49 +59,83 @@ class Rate:
         """Select this rate's rows of a table."""
         return table[(table["role"] == self.role) & (table["learning_rate"] == self.learning_rate)]
 
-    def fate(self, seeds: pd.DataFrame) -> str:
-        """Say how many of one dataset's seeds exploded; nothing when none did."""
-        exploded = self.rows(seeds)["outcome"] == "exploded"
-        return f"{exploded.sum()} of {len(exploded)} exploded" * bool(exploded.any())
+    def lost(self, seeds: pd.DataFrame) -> str:
+        """Say how many of one dataset's networks were lost; nothing where none was."""
+        lost = self.rows(seeds)["outcome"] == "lost"
+        return f"{lost.sum()} of {len(lost)} lost" * bool(lost.any())
 
 
 def rates_of(seeds: pd.DataFrame, theme: Theme) -> list[Rate]:
     """List every rate of the study, the candidate among them, from the smallest up."""
     grid = seeds.loc[seeds["role"] == "grid", "learning_rate"]
-    rates = [Rate("grid", rate, colour) for rate, colour in look.colours(grid, theme).items()]
+    rates = [Rate("grid", rate, colour) for rate, colour in colours(grid, theme).items()]
     candidate = seeds.loc[seeds["role"] == "candidate", "learning_rate"].unique()
     rates += [Rate("candidate", float(rate), theme.candidate) for rate in candidate]
     return sorted(rates, key=lambda rate: rate.learning_rate)
 
 
-def key(rate: Rate, fate: str = "") -> Line2D:
-    """Make a rate's entry for a legend."""
+def explain_marks(seeds: pd.DataFrame) -> str:
+    """Say in a caption what a network's mark tells, of the kinds of marks that are there."""
+    sentences = {
+        "": "A mark is one network.",
+        "candidate": "◆: the candidate.",
+        "undertrained": "Hollow: undertrained.",
+        "lost": "×: lost.",
+    }
+    found = {"", *seeds["role"], *seeds["outcome"]}
+    return " ".join(text for kind, text in sentences.items() if kind in found)
+
+
+def key(rate: Rate, name: str, line: bool, marks: bool) -> Line2D:
+    """Make a rate's entry for a legend, with the line or the marks that stand for it."""
     return Line2D(
         [],
         [],
         color=rate.colour,
-        linestyle=rate.dashes,
-        marker=rate.marker,
+        linestyle=rate.dashes if line else "None",
+        marker=rate.marker if marks else "None",
         markersize=4,
-        label=rate.name + f"\n{fate}" * bool(fate),
+        label=name,
     )
 
 
-def legend(figure: Figure, rates: Iterable[Rate], seeds: pd.DataFrame) -> None:
-    """Name the rates to the right of everything, with how many of one dataset's seeds exploded."""
+def legend(
+    figure: Figure, rates: Iterable[Rate], seeds: pd.DataFrame, *, marks: bool = True
+) -> None:
+    """Name the rates to the right of everything, with how many of one dataset's seeds were lost.
+
+    Args:
+        figure: Where.
+        rates: What to name, the last one first.
+        seeds: One dataset's.
+        marks: Whether the rates' lines have marks.
+    """
     figure.legend(
-        handles=[key(rate, rate.fate(seeds)) for rate in reversed(list(rates))],
+        handles=[
+            key(rate, f"{rate.name}\n{rate.lost(seeds)}".strip(), line=True, marks=marks)
+            for rate in reversed(list(rates))
+        ],
         title="learning rate",
         alignment="left",
         loc="outside right upper",
     )
 
 
-def legend_below(figure: Figure, rates: Iterable[Rate], caption: str, theme: Theme) -> None:
-    """Name the rates below everything, under a caption."""
+def legend_below(
+    figure: Figure, rates: Iterable[Rate], caption: str, theme: Theme, *, lines: bool = True
+) -> None:
+    """Name the rates below everything, under a caption.
+
+    Args:
+        figure: Where.
+        rates: What to name.
+        caption: Put above the names.
+        theme: Its muted colour is the caption's.
+        lines: Whether the rates have lines, not only marks.
+    """
     figure.legend(
-        handles=[key(rate) for rate in rates],
-        title=caption,
+        handles=[key(rate, rate.name, line=lines, marks=True) for rate in rates],
+        title=wrapped(caption),
         title_fontproperties={"size": 8},
         alignment="left",
         loc="outside lower left",
@@ -110,31 +143,28 @@ def legend_below(figure: Figure, rates: Iterable[Rate], caption: str, theme: The
     ).get_title().set(color=theme.muted, linespacing=1.4)
 
 
-def mark_explosions(
-    axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], column: str = "diverged_epoch"
-) -> None:
-    """Put a cross on the top edge at the epoch in which each seed exploded, side by side.
+def mark_losses(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], column: str) -> None:
+    """Put crosses above the top edge where networks were lost: a row for each rate.
 
     Args:
         axes: Where.
         seeds: One dataset's.
         rates: All of the study.
-        column: When a seed exploded, in the unit of the x axis.
+        column: When a network was lost, in the unit of the x axis.
     """
-    lost = [(rate, when) for rate in rates for when in rate.rows(seeds)[column].dropna()]
-    for when, group in groupby(sorted(lost, key=itemgetter(1)), key=itemgetter(1)):
-        crosses = list(group)
-        aside = (np.arange(len(crosses)) - (len(crosses) - 1) / 2) * CROSS_SPACING
-        for (rate, _), points in zip(crosses, aside, strict=True):
+    losses = [(rate, rate.rows(seeds)[column].value_counts()) for rate in rates]
+    rows = [(rate, counts) for rate, counts in losses if not counts.empty]
+    for row, (rate, counts) in enumerate(rows):
+        for when, count in counts.items():
             axes.annotate(
-                "×",
-                (when, 1),
-                (points, 0),
+                f"{count}×" if count > 1 else "×",
+                (float(str(when)), 1),
+                (0, CROSS_LIFT + CROSS_ROW * row),
                 xycoords=axes.get_xaxis_transform(),
                 textcoords="offset points",
                 ha="center",
                 va="center",
-                fontsize=11,
+                fontsize=9,
                 fontweight="bold",
                 color=rate.colour,
             )
@@ -163,7 +193,7 @@ def rate_axis(axes: Axes, rates: Sequence[Rate]) -> None:
     beyond = ENDS * mean_gap(positions)
     left, right = min(positions.values()) - beyond, max(positions.values()) + beyond
     axes.set_xlim(left, right)
-    room = TICK_INCHES * (right - left) / look.width(axes)
+    room = TICK_INCHES * (right - left) / width(axes)
     lower_ones = [positions[rate.learning_rate] for rate in rates if rate.is_candidate]
     names, upper = [], -math.inf
     for rate in rates:
@@ -189,14 +219,16 @@ def rate_axis(axes: Axes, rates: Sequence[Rate]) -> None:
 def draw_seeds(
     axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], theme: Theme, *, column: str
 ) -> None:
-    """Draw a quantity against the learning rate: a mark a seed, on the bottom edge if missing.
+    """Draw a quantity against the learning rate: one mark per network.
+
+    A network without a value has its mark on the bottom edge. A line joins the means over the
+    grid's networks that trained.
 
     Args:
         axes: Where.
         seeds: One dataset's.
         rates: All of the study.
-        theme: Its muted colour is that of the line through the means of the grid's seeds that
-            trained.
+        theme: Its muted colour is that of the line.
         column: The quantity, of the seeds' table.
     """
     positions = places(rates)
@@ -208,15 +240,25 @@ def draw_seeds(
         aside = np.linspace(-reach, reach, num=len(rows)) if len(rows) > 1 else 0
         rows = rows.assign(across=middle + aside)
         for outcome, marks in rows.groupby("outcome"):
-            mark = {"marker": rate.marker} | OUTCOME_MARKS[str(outcome)]
-            mark |= {"color": rate.colour, "linestyle": "none", "markeredgewidth": 1.6}
             known, missing = marks.dropna(subset=column), marks[marks[column].isna()]
             if not known.empty:
-                axes.plot(known["across"], known[column], label=rate.name, **mark)
+                axes.plot(known["across"], known[column], **mark(rate, str(outcome)))
             for across in missing["across"]:
                 edge = axes.get_xaxis_transform()
-                axes.plot(across, 0, transform=edge, clip_on=False, label=rate.name, **mark)
+                axes.plot([across], [0], transform=edge, clip_on=False, **mark(rate, str(outcome)))
         if not rate.is_candidate:
             averages[middle] = rows.loc[rows["outcome"] == "trained", column].mean()
     axes.plot(list(averages), list(averages.values()), color=theme.muted, linewidth=1, zorder=1.5)
     rate_axis(axes, rates)
+
+
+def mark(rate: Rate, outcome: str) -> dict[str, Any]:
+    """Choose how `Axes.plot` marks networks of a rate that ended in some way."""
+    return {
+        "marker": rate.marker,
+        "color": rate.colour,
+        "label": rate.name,
+        "linestyle": "none",
+        "markeredgewidth": EDGE,
+        **OUTCOME_MARKS[outcome],
+    }

@@ -1,19 +1,13 @@
-"""What the figures are drawn from: the tables of metrics/ and the steps of every run."""
+"""What the figures are drawn from: the tables of metrics/, and a few of each run's steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-
-from stages.core import runs
 
 WHICH_RUN = ["dataset", "role", "learning_rate"]
 WHICH_NETWORK = [*WHICH_RUN, "seed"]
-OUTCOMES = ("trained", "collapsed", "exploded")
 SPARSITY, RANK = "feature_sparsity", "effective_rank"
 """Each is the start of a column's name; the number of a hidden layer follows."""
 
@@ -22,27 +16,25 @@ RunKey = tuple[str, str, float]
 
 
 class RunSteps(NamedTuple):
-    """What every step of one run was like."""
+    """Some steps of one run."""
 
-    loss: NDArray[np.float32]
-    """(steps, networks)."""
-    gradient_norm: NDArray[np.float32]
-    """(steps, networks), before any clipping."""
-    per_epoch: int
-
-    def running(self) -> NDArray[np.bool_]:
-        """Tell, (steps, networks), the steps before the first loss that is not finite."""
-        finite: NDArray[np.bool_] = np.logical_and.accumulate(np.isfinite(self.loss), axis=0)
-        return finite
+    first_epoch: pd.DataFrame
+    """Columns step (from 1) and gradient_norm."""
+    bursts: pd.DataFrame
+    """Columns seed, step (relative to the step at which the network was lost), loss and
+    gradient_norm; only of networks that were lost."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything the figures show; the tables are those of `stages.aggregate`."""
+    """Everything the figures show."""
 
     history: pd.DataFrame
+    """metrics/history.csv: one row per network and epoch, from 1."""
     diagnostics: pd.DataFrame
+    """metrics/diagnostics.csv: one row per network and epoch, from 0 (the start)."""
     seeds: pd.DataFrame
+    """metrics/seeds.csv: one row per network."""
     steps: Mapping[RunKey, RunSteps]
 
     @property
@@ -51,7 +43,7 @@ class Study:
 
     @property
     def layers(self) -> list[int]:
-        """Numbers of the hidden layers."""
+        """Numbers of the hidden layers, in order."""
         names = self.seeds.columns[self.seeds.columns.str.startswith(f"{SPARSITY}_")]
         return sorted(int(name.rpartition("_")[2]) for name in names)
 
@@ -61,35 +53,13 @@ def of_dataset(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return table[table["dataset"] == dataset]
 
 
-def run_folder(folder: Path, key: RunKey) -> Path:
-    """Find a run among those of its dataset by the number in its name.
-
-    A rate has several spellings (1 and 1.0), and the tables keep six digits of it.
-    """
-    dataset, role, rate = key
-    if role == runs.CANDIDATE:
-        return folder / dataset / runs.CANDIDATE
-    places = [path.parent for path in sorted((folder / dataset).glob("*/run.json"))]
-    named = (place for place in places if place.name != runs.CANDIDATE)
-    same = (place for place in named if f"{float(place.name):.6g}" == f"{rate:.6g}")
-    return next(same, folder / dataset / f"{rate:g}")
-
-
-def load_steps(folder: Path, seeds: pd.DataFrame) -> dict[RunKey, RunSteps]:
-    """Read the steps of every run in the seeds' table.
+def until_lost(table: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
+    """Drop each network's epochs from the one it was lost in.
 
     Args:
-        folder: data/runs.
-        seeds: The table.
-
-    Raises:
-        UserError: A run is absent or damaged; names the command that makes it anew.
+        table: One row per network and epoch.
+        seeds: One row per network, with its `lost_epoch`, missing where it was not lost.
     """
-    steps = {}
-    for dataset, role, rate in seeds[WHICH_RUN].drop_duplicates().itertuples(index=False):
-        key = (dataset, role, rate)
-        place = run_folder(folder, key)
-        per_epoch = runs.load_tables(place).facts["steps_per_epoch"]
-        arrays = runs.load_steps(place)
-        steps[key] = RunSteps(arrays["loss"], arrays["gradient_norm"], per_epoch)
-    return steps
+    losses = seeds[[*WHICH_NETWORK, "lost_epoch"]]
+    joined = table.merge(losses, on=WHICH_NETWORK, validate="many_to_one")
+    return joined[~(joined["epoch"] >= joined["lost_epoch"])]

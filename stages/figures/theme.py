@@ -1,6 +1,6 @@
 """How figures look: themes, the colour of each rate, axes that need more than a default."""
 
-import math
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,12 +38,14 @@ CLOSEST_TICKS = 0.08
 """Share of the axis."""
 LONG_AXIS = 300
 """Ratio of its ends from which a logarithmic axis has ticks at powers of ten alone."""
-LONG_NUMBER = 1e5
-"""Such a tick of a logarithmic axis is written as a power of ten."""
+SHORT_NUMBERS = (1e-3, 1e4)
+"""A logarithmic axis's ticks outside of these are written as powers of ten."""
 FEWEST_TICKS = 3
 """With fewer, the axis is so short that even steps serve it better."""
 BEYOND = 0.07
 """How far an axis from 0 reaches beyond its ends, as a share of it."""
+CAPTION_LETTERS = 146
+"""In a line of a caption."""
 EPOCH_INCHES = 0.3
 """Room for an epoch's number below the axis."""
 LIGHTNESS = (0.2126, 0.7152, 0.0722)
@@ -65,8 +67,9 @@ class Theme:
     candidate: str
     ramp: tuple[float, float]
     """The part of the plasma colour map, 0 to 1, that stands out from the background."""
-    outcomes: tuple[str, str, str]
-    """Trained, collapsed, exploded: the worse, the further from the background in lightness."""
+    endings: tuple[str, str, str, str]
+    """Trained, undertrained, collapsed, exploded: the worse, the further from the background in
+    lightness."""
 
 
 LIGHT = Theme(
@@ -77,7 +80,7 @@ LIGHT = Theme(
     grid="#e4e8ec",
     candidate="#00856f",
     ramp=(0.0, 0.76),
-    outcomes=("#d3dae1", "#56a5e0", "#2b3036"),
+    endings=("#d3dae1", "#56a5e0", "#7d8791", "#2b3036"),
 )
 DARK = Theme(
     name="dark",
@@ -87,7 +90,7 @@ DARK = Theme(
     grid="#262c36",
     candidate="#3ddbc4",
     ramp=(0.38, 0.96),
-    outcomes=("#363d47", "#3f8fd6", "#e3e9ef"),
+    endings=("#363d47", "#3f8fd6", "#8a939d", "#e3e9ef"),
 )
 THEMES = (LIGHT, DARK)
 
@@ -168,12 +171,18 @@ def accuracy_axis(axes: Axes) -> None:
 def log_axis(axes: Axes, ceiling: float) -> None:
     """Make the y axis logarithmic, with plain numbers at as many ticks as its range bears.
 
+    Axes without any data above 0 are left without ticks.
+
     Args:
         axes: With the data drawn.
         ceiling: Where the axis ends at the latest, above 0; data beyond run off the top.
     """
+    if not np.isfinite(axes.dataLim.minposy):
+        axes.set_yticks([])
+        return
     axes.set_yscale("log")
-    axes.set_ylim(top=min(axes.get_ylim()[1], ceiling))
+    if axes.get_ylim()[1] > ceiling:
+        axes.set_ylim(top=ceiling)
     plain_logarithms(axes.yaxis)
 
 
@@ -192,8 +201,11 @@ def plain_logarithms(axis: Axis, longest: float = LONG_AXIS) -> None:
 
 
 def plain(value: float, _: int | None = None) -> str:
-    """Write a tick's number, a long one as a power of ten."""
-    return f"$10^{{{math.log10(value):.0f}}}$" if value >= LONG_NUMBER else f"{value:g}"
+    """Write a tick's number, by a power of ten where its digits would be many."""
+    if SHORT_NUMBERS[0] <= value <= SHORT_NUMBERS[1]:
+        return f"{value:g}"
+    digit, exponent = f"{value:.0e}".split("e")
+    return "$" + f"{digit}\\cdot" * (digit != "1") + f"10^{{{int(exponent)}}}$"
 
 
 def epoch_axis(axes: Axes, first: int, last: int) -> None:
@@ -262,9 +274,16 @@ def headed(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.012, ha="left", fontsize=12, fontweight="bold")
 
 
+def wrapped(text: str) -> str:
+    """Break a caption into lines as wide as a figure."""
+    return textwrap.fill(text, CAPTION_LETTERS)
+
+
 def captioned(figure: Figure, text: str, theme: Theme) -> None:
     """Say below everything what the marks mean."""
-    figure.supxlabel(text, x=0.012, ha="left", fontsize=8, color=theme.muted, linespacing=1.4)
+    figure.supxlabel(
+        wrapped(text), x=0.012, ha="left", fontsize=8, color=theme.muted, linespacing=1.4
+    )
 
 
 def save(figure: Figure, path: Path) -> None:

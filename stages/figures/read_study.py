@@ -1,0 +1,92 @@
+"""Read what the figures show from metrics/."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from stages.common.errors import UserError
+from stages.figures.curves import PANELS
+from stages.figures.features import QUANTITIES
+from stages.figures.study import WHICH_NETWORK, WHICH_RUN, RunKey, RunSteps, Study
+
+FIRST_LAYER = {f"{quantity}_1" for quantity in QUANTITIES}
+TABLES = {
+    "history": {*WHICH_NETWORK, "epoch", "step", *(panel.column for panel in PANELS)},
+    "diagnostics": {*WHICH_NETWORK, "epoch", "sharpness", *FIRST_LAYER},
+    "seeds": {
+        *WHICH_NETWORK,
+        *("outcome", "lost_epoch", "lost_step", "lost_how", "test_accuracy", "train_loss"),
+        *FIRST_LAYER,
+    },
+}
+"""Table of the study → the columns drawn; of the hidden layers, which may be many, the first."""
+TEXTS = {"dataset", "role", "outcome", "lost_how"}
+"""The columns that hold text; all others of these tables hold numbers."""
+FIRST_EPOCH = {"step", "gradient_norm"}
+BURSTS = {"seed", "step", "loss", "gradient_norm"}
+
+
+def read_table(path: Path, columns: set[str]) -> pd.DataFrame:
+    """Read a table that must have some columns.
+
+    Raises:
+        UserError: It is absent, damaged, lacks a column or holds text where numbers belong.
+    """
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: make it with: dvc repro") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): make it anew with: dvc repro") from None
+    absent = ", ".join(sorted(columns - set(table.columns)))
+    if absent:
+        raise UserError(f"{path} lacks the columns {absent}: make it anew with: dvc repro")
+    for name in table:
+        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
+            raise UserError(
+                f"{path} is damaged ({name} holds what is no number): make it anew with: dvc repro"
+            )
+    return table
+
+
+def read_study(metrics: Path) -> Study:
+    """Read the study's tables, and of every run in the seeds' table some steps.
+
+    Args:
+        metrics: Holds the tables, and in runs/<dataset>/<learning rate>/ those of each run.
+
+    Raises:
+        UserError: A table is absent, damaged or lacks a column.
+    """
+    tables = {name: read_table(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
+    steps = {}
+    for key in tables["seeds"][WHICH_RUN].drop_duplicates().itertuples(index=False, name=None):
+        folder = run_folder(metrics / "runs", key)
+        steps[key] = RunSteps(
+            read_table(folder / "first_epoch.csv", FIRST_EPOCH),
+            read_table(folder / "bursts.csv", BURSTS),
+        )
+    return Study(**tables, steps=steps)
+
+
+def run_folder(runs: Path, key: RunKey) -> Path:
+    """Find a run's folder by the number in its name.
+
+    A learning rate has several spellings (1 and 1.0), and the tables keep six digits of it.
+    """
+    dataset, role, rate = key
+    if role == "candidate":
+        return runs / dataset / role
+    same = (path for path, number in numbered(runs / dataset) if f"{number:.6g}" == f"{rate:.6g}")
+    return next(same, runs / dataset / f"{rate:g}")
+
+
+def numbered(folder: Path) -> Iterator[tuple[Path, float]]:
+    """List what in a folder has a number as its name, with the number."""
+    for path in sorted(folder.glob("*")):
+        try:
+            yield path, float(path.name)
+        except ValueError:
+            continue

@@ -1,0 +1,171 @@
+"""The tables of metrics/, from the measured runs that params.yaml names."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from stages.common.datasets import DatasetName
+from stages.common.errors import UserError
+from stages.diagnostics import diagnostics_files
+from stages.diagnostics.diagnostics_files import Measured
+from stages.results.parameters import AggregateParams
+from stages.training.run_files import CANDIDATE
+
+CONFIDENCE = 0.95
+FEWEST_FOR_AN_INTERVAL = 3
+
+WHICH_RUN = ["dataset", "role", "learning_rate"]
+OUTCOMES = ["trained", "undertrained", "lost"]
+ENDING = ["outcome", "lost_epoch", "lost_step", "lost_how"]
+LAST_SCORES = {
+    "validation_accuracy": "validation_accuracy",
+    "test_accuracy": "test_accuracy",
+    "test_mape": "test_mape",
+    "test_loss": "test_loss",
+    "train_loss": "train_loss",
+    "train_accuracy": "train_accuracy",
+    "gradient_norm_mean": "gradient_norm",
+    "relative_update_mean": "relative_update",
+    "noise_scale": "noise_scale",
+}
+"""Column of the history → column of the seeds' table, which has the last epoch's value."""
+WHOLE_RUN = ["running_accuracy", "steps_to_threshold", "peak_gradient_norm"]
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """The measured networks of one learning rate and their place in the study."""
+
+    dataset: DatasetName
+    role: str
+    """grid or candidate."""
+    learning_rate: float
+    measured: Measured
+
+
+def gather(declared: AggregateParams, runs: Path) -> Iterator[StudyRun]:
+    """Read the runs that the parameters name, and no others that may lie about.
+
+    Args:
+        declared: Which datasets and learning rates.
+        runs: Holds <dataset>/<learning rate>/ and <dataset>/candidate/.
+
+    Raises:
+        UserError: A run is absent or damaged, or is of another dataset or learning rate.
+    """
+    for dataset in declared.datasets:
+        named = [(str(rate), "grid", rate) for rate in declared.learning_rates]
+        named.append((CANDIDATE, "candidate", declared.lr))
+        for name, role, rate in named:
+            folder = runs / dataset / name
+            measured = diagnostics_files.load(folder)
+            for fact, expected in (("dataset", dataset), ("learning_rate", rate)):
+                found = measured.facts[fact]
+                if found != expected:
+                    raise UserError(
+                        f"{folder / 'run.json'} says {fact} {found} instead of {expected}: "
+                        "make it anew with: dvc repro"
+                    )
+            yield StudyRun(dataset, role, float(rate), measured)
+
+
+def history_table(study: Sequence[StudyRun]) -> pd.DataFrame:
+    """Lay every run's history end to end: one row per dataset, rate, seed and epoch.
+
+    `learning_rate_now` is the rate in force at the epoch's last step.
+    """
+    now = {"learning_rate": "learning_rate_now"}
+    return _end_to_end(study, lambda measured: measured.history.rename(columns=now))
+
+
+def diagnostics_table(study: Sequence[StudyRun]) -> pd.DataFrame:
+    """Lay all diagnostics end to end: one row per dataset, rate, seed and epoch, from epoch 0.
+
+    A quantity of the hidden layers has one column per layer, `effective_rank_1` and so on.
+    """
+    return _end_to_end(study, lambda measured: _diagnostics(measured).reset_index())
+
+
+def seeds_table(study: Sequence[StudyRun]) -> pd.DataFrame:
+    """Sum up each network in one row.
+
+    Scores, sharpness and the columns of the hidden layers are those of the last epoch, missing
+    where they are not finite.
+    """
+    return _end_to_end(study, _networks)
+
+
+def _end_to_end(
+    study: Sequence[StudyRun], table_of: Callable[[Measured], pd.DataFrame]
+) -> pd.DataFrame:
+    """Make a table of each run and put the run's place in the study before its columns."""
+    tables = []
+    for run in study:
+        place = {name: getattr(run, name) for name in WHICH_RUN}
+        tables.append(pd.DataFrame({**place, **table_of(run.measured)}))
+    return pd.concat(tables, ignore_index=True).replace([np.inf, -np.inf], np.nan)
+
+
+def _diagnostics(measured: Measured) -> pd.DataFrame:
+    """Put curvature and hidden layers side by side, by seed and epoch."""
+    layers = measured.features.pivot(index=["seed", "epoch"], columns="layer")
+    layers.columns = layers.columns.map("{0[0]}_{0[1]}".format)
+    return measured.sharpness.set_index(["seed", "epoch"]).join(layers)
+
+
+def _networks(measured: Measured) -> pd.DataFrame:
+    """Put what is known of each network at the last epoch beside how it ended."""
+    scores = measured.history.set_index(["seed", "epoch"])[list(LAST_SCORES)]
+    scores = scores.rename(columns=LAST_SCORES)
+    diagnostics = _diagnostics(measured).drop(columns="residual")
+    table = measured.networks.set_index("seed")
+    table["chance_accuracy"] = measured.facts["chance_accuracy"]
+    for quantities in (scores, diagnostics):
+        last = quantities.index.get_level_values("epoch") == measured.facts["epochs"]
+        table = table.join(quantities[last].droplevel("epoch"))
+    columns = [*ENDING, "chance_accuracy", *scores, *WHOLE_RUN, *diagnostics]
+    return table[columns].reset_index()
+
+
+def interval(values: pd.Series) -> dict[str, float]:
+    """Compute mean, standard deviation and the 95 % interval of the mean (Student's t).
+
+    Args:
+        values: One per seed; missing ones do not count. Fewer than three have only a mean.
+    """
+    known = values.dropna().astype(float)
+    mean = known.mean()
+    if len(known) < FEWEST_FOR_AN_INTERVAL:
+        return {"mean": mean, "std": np.nan, "low": np.nan, "high": np.nan}
+    deviation = known.std()
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, df=len(known) - 1)
+    reach = quantile * deviation / np.sqrt(len(known))
+    return {"mean": mean, "std": deviation, "low": mean - reach, "high": mean + reach}
+
+
+def grid_table(seeds: pd.DataFrame) -> pd.DataFrame:
+    """Sum up each dataset and learning rate in one row.
+
+    Seeds are counted by how they ended; `seeds_exploded` are some of the lost ones, and
+    `seeds_at_threshold` those that reached the threshold, even if they were lost later. Every
+    other quantity is averaged over the seeds that trained.
+    """
+    quantities = seeds.columns.drop([*WHICH_RUN, "seed", *ENDING, "chance_accuracy"])
+    rows = []
+    for place, group in seeds.groupby(WHICH_RUN, sort=False):
+        row: dict[str, Any] = dict(zip(WHICH_RUN, place, strict=True))
+        row["seeds"] = len(group)
+        row |= {f"seeds_{outcome}": (group["outcome"] == outcome).sum() for outcome in OUTCOMES}
+        row["seeds_exploded"] = (group["lost_how"] == "exploded").sum()
+        row["seeds_at_threshold"] = group["steps_to_threshold"].notna().sum()
+        trained = group[group["outcome"] == "trained"]
+        for quantity in quantities:
+            statistics = interval(trained[quantity])
+            row |= {f"{quantity}_{name}": value for name, value in statistics.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
