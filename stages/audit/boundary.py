@@ -2,29 +2,33 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from stages.audit.applied import RecipeParams, recipe_named
-from stages.core import params
-from stages.core.compute import device_named, make_deterministic
-from stages.core.datasets import Prepared, load
-from stages.core.errors import run
-from stages.core.examples import Splits
-from stages.core.files import whole_directory
-from stages.core.params import CORE
-from stages.train import TrainParams, starting_stack, train
+from stages.audit.training.parameters import CORE, Search
+from stages.audit.training.recipes import BoundaryParams
+from stages.common.datasets import Prepared, load
+from stages.common.errors import run
+from stages.common.parameters import read_params
+from stages.common.whole_files import whole_file
+from stages.training.device import device_named, make_deterministic
+from stages.training.loop import starting_stack, train
+from stages.training.parameters import TrainParams
+from stages.training.splits import Splits
+from stages.training.workers import advance, in_blocks
 
 MOST_ROUNDS = 24
 WIDENING = 2
 """Factor by which an assumption that proved wrong is moved."""
 DIGITS = 6
 """Significant digits of the rates tried, so that the tables name them exactly."""
+JUDGED_EXAMPLES = 1600
+"""The last examples of training, on which the accuracy is judged: as many as the core study's."""
 
 Trial = Callable[[Mapping[int, float]], Mapping[int, bool]]
 """Seed → rate to seed → whether it ends trained."""
@@ -68,7 +72,7 @@ class Bracket:
         return self.high / self.low <= resolution
 
 
-def search(seeds: Sequence[int], declared: params.Search, trial: Trial) -> pd.DataFrame:
+def search(seeds: Sequence[int], declared: Search, trial: Trial) -> pd.DataFrame:
     """Bisect the logarithm of every seed's rate, all seeds side by side.
 
     Between a rate that trains and one that fails there is a boundary; where there are several, this
@@ -80,8 +84,8 @@ def search(seeds: Sequence[int], declared: params.Search, trial: Trial) -> pd.Da
         trial: Trains seeds, each at a rate of its own.
 
     Returns:
-        A row a seed and round: seed, round (from 1), learning_rate, trained, and the bracket after
-        it, low and high, missing where an end was only assumed.
+        One row per seed and round: seed, round (from 1), learning_rate, trained, and the bracket
+        after it, low and high, missing where an end was only assumed.
     """
     brackets = {seed: Bracket(declared.low, declared.high) for seed in seeds}
     rows = []
@@ -95,6 +99,7 @@ def search(seeds: Sequence[int], declared: params.Search, trial: Trial) -> pd.Da
             low = bracket.low if bracket.low_tried else math.nan
             high = bracket.high if bracket.high_tried else math.nan
             rows.append([seed, number, rates[seed], trained, low, high])
+            advance(int(bracket.settled(declared.resolution)))
     columns = ["seed", "round", "learning_rate", "trained", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -107,58 +112,90 @@ def ends_trained(
 ) -> dict[int, bool]:
     """Train seeds as one stack, each at a rate of its own; tell which end trained.
 
+    A network ends trained if its parameters are finite at the end and it classified enough of the
+    last 1,600 examples correctly, each just before the step it took part in.
+
     Args:
         rates: Seed → rate.
         splits: What the networks learn from.
         declared: The recipe; its seeds are replaced.
-        trained_accuracy: As in `stages.core.endings.outcomes`, whose rule this is.
+        trained_accuracy: The share, 0 to 1, that is enough.
     """
     chosen = declared.model_copy(update={"seeds": tuple(rates)})
     stack = starting_stack(splits, chosen)
-    finite = torch.ones(stack.size, dtype=torch.bool)
-    accurate = finite
     per_network = torch.tensor(list(rates.values()), dtype=torch.float64)
     for epoch in train(stack, splits, per_network, chosen):
-        finite = finite & epoch.steps.loss.isfinite().all(dim=0)
-        accurate = epoch.train.accuracy >= trained_accuracy
-        if not finite.any():
+        accuracy = epoch.steps.accuracy
+        if not stack.finite().any():
             break
-    return dict(zip(rates, (finite & accurate).tolist(), strict=True))
+    window = max(1, min(round(JUDGED_EXAMPLES / declared.training.batch_size), len(accuracy)))
+    accurate = accuracy[-window:].double().mean(dim=0).round(decimals=6) >= trained_accuracy
+    trained = stack.finite().cpu() & accurate
+    return dict(zip(rates, trained.tolist(), strict=True))
+
+
+def search_seeds(
+    seeds: Sequence[int],
+    *,
+    prepared: Prepared,
+    training: TrainParams,
+    declared: Search,
+    trained_accuracy: float,
+) -> pd.DataFrame:
+    """Search for the boundary of some seeds by training them.
+
+    Args:
+        seeds: One network each.
+        prepared: What the networks learn from.
+        training: The recipe.
+        declared: Where to begin and when to end.
+        trained_accuracy: As in `ends_trained`.
+
+    Returns:
+        As `search`.
+    """
+    make_deterministic(seeds[0])
+    device = device_named(training.device)
+    splits = Splits.of(prepared, training.normalization, device).training_only()
+    return search(
+        seeds, declared, lambda rates: ends_trained(rates, splits, training, trained_accuracy)
+    )
 
 
 def main() -> None:
     """Search for the boundary of a recipe, or of the core study's; write every trial."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("prepared", type=Path)
-    parser.add_argument("boundary", type=Path)
+    parser.add_argument("data", type=Path, help="holds processed/")
+    parser.add_argument("tables", type=Path, help="for <dataset>/boundary-<recipe>.csv")
+    parser.add_argument("--dataset", required=True)
     parser.add_argument("--recipe", help="one of audit.recipes; without it, the core study's")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    declared = params.load(RecipeParams, arguments.params)
-    make_deterministic(declared.seeds[0], declared.compute)
-    dataset = arguments.prepared.stem
+    dataset, name = arguments.dataset, arguments.recipe or CORE
+    declared = read_params(BoundaryParams, arguments.params)
     if arguments.recipe is None:
         training = declared.core()
     else:
-        training = declared.applied(recipe_named(arguments.recipe, declared), dataset)
-    # Only the end of training counts here.
-    early = declared.early_validation.model_copy(update={"epochs": 0})
-    training = training.model_copy(update={"early_validation": early})
-    splits = Splits.of(
-        load(Prepared, arguments.prepared, f"preprocess@{dataset}"),
-        training.normalization,
-        device_named(declared.compute.device),
-    ).training_only()
-
-    def trial(rates: Mapping[int, float]) -> dict[int, bool]:
-        found = ends_trained(rates, splits, training, declared.aggregate.trained_accuracy)
-        tried = ", ".join(f"{rate:g} {'✓' if found[s] else '✗'}" for s, rate in rates.items())
-        print(f"{dataset}, {arguments.recipe or CORE}: {tried}", file=sys.stderr)
-        return found
-
-    table = search(declared.seeds, declared.audit.search, trial)
-    with whole_directory(arguments.boundary) as draft:
-        table.to_csv(draft / "trials.csv", index=False, lineterminator="\n")
+        training = declared.applied(declared.recipe(name), dataset)
+    source = arguments.data / "processed" / f"{dataset}.npz"
+    work = partial(
+        search_seeds,
+        prepared=load(Prepared, source, f"preprocess@{dataset}"),
+        training=training,
+        declared=declared.audit.search,
+        trained_accuracy=declared.outcome.trained_accuracy,
+    )
+    blocks = in_blocks(
+        work,
+        declared.seeds,
+        title=f"{dataset}, boundary of {name}",
+        total=len(declared.seeds),
+        unit="seed",
+        alone=device_named(declared.device).type != "cpu",
+    )
+    trials = pd.concat(blocks).sort_values(["seed", "round"])
+    with whole_file(arguments.tables / dataset / f"boundary-{name}.csv") as draft:
+        trials.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 
 
 if __name__ == "__main__":

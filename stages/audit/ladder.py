@@ -1,148 +1,109 @@
 """Gather the rungs of the audit and its boundaries into tables, the core study's among them."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from stages.audit.recipes import rungs
-from stages.audit.tables import read
-from stages.core import params, runs
-from stages.core.datasets import DatasetName
-from stages.core.endings import endings
-from stages.core.errors import run
-from stages.core.files import whole_file
-from stages.core.params import CORE
+from stages.audit.judging.ladder_order import rungs
+from stages.audit.judging.read_tables import BRACKET, CORE_NETWORKS, NETWORKS, TRIALS, read
+from stages.audit.training.parameters import CORE, Audit
+from stages.common.errors import run
+from stages.common.parameters import Datasets, read_params
+from stages.common.whole_files import whole_file
 
 DIGITS = 6
-"""Significant digits in the tables, as in `stages.aggregate`."""
-
-ENDED = [
-    *("outcome", "diverged_epoch", "diverged_step", "last_gradient_norms", "chance_accuracy"),
-    *("validation_accuracy", "test_accuracy", "train_accuracy", "test_loss", "train_loss"),
-    *("gradient_norm", "steps_to_threshold"),
-]
-SPARSITY = "feature_sparsity"
-"""The start of a column's name; the number of a hidden layer follows."""
-BRACKET = ["seed", "low", "high"]
+"""Significant digits in the tables, as in those they are made of."""
+REPRO = "dvc repro --force --single-item"
 
 
 class LadderParams(BaseModel):
     """The part of params.yaml that the audit's tables read."""
 
-    learning_rates: params.Rates
-    datasets: tuple[DatasetName, ...]
-    aggregate: params.Aggregate
-    audit: params.Audit
+    datasets: Datasets
+    audit: Audit
 
 
-def core_rung(seeds: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Take the core study's networks of a dataset; the candidate where it adds a rate."""
-    rows = seeds[seeds["dataset"] == dataset].sort_values("role", ascending=False, kind="stable")
-    rows = rows.drop_duplicates(["learning_rate", "seed"]).sort_values(
-        ["learning_rate", "seed"], kind="stable"
-    )
-    sparsity = [name for name in rows if str(name).startswith(SPARSITY)]
-    return rows[["learning_rate", "seed", *ENDED, *sparsity]]
+def core_rung(networks: pd.DataFrame, dataset: str, seeds: Sequence[int]) -> pd.DataFrame:
+    """Take the core study's networks with some seeds; the candidate's where it adds a rate."""
+    rows = networks[(networks["dataset"] == dataset) & networks["seed"].isin(seeds)]
+    rows = rows.sort_values("role", ascending=False, kind="stable")
+    rows = rows.drop_duplicates(["learning_rate", "seed"])
+    return rows.sort_values(["learning_rate", "seed"], kind="stable")
 
 
-def trained_rung(
-    folder: Path, rates: params.Rates, threshold: float, trained_accuracy: float, command: str
-) -> pd.DataFrame:
-    """Sum up a rung that was trained for the audit, a row a network.
+def ladder_table(declared: LadderParams, core: pd.DataFrame, measured: Path) -> pd.DataFrame:
+    """Lay the rungs end to end, one row per dataset, rung, rate and seed.
+
+    Recipes with rates of their own, which are no rungs, come last. The columns are those that the
+    core study and all recipes have in common.
 
     Args:
-        folder: data/audit/rungs/<dataset>/<recipe>.
-        rates: Its learning rates.
-        threshold: Validation accuracy that networks are timed to.
-        trained_accuracy: Training accuracy from which a network counts as trained.
-        command: What makes the folder anew.
+        declared: Which datasets and recipes.
+        core: The core study's networks.
+        measured: Holds <dataset>/<recipe>.csv.
 
     Raises:
-        UserError: A part is absent or damaged.
+        UserError: A table is absent or damaged.
     """
-    tables = []
-    for rate in rates:
-        tables_of_rate = runs.load_tables(folder / f"{rate:g}", command)
-        rows = endings(tables_of_rate, threshold, trained_accuracy)[ENDED]
-        rows.insert(0, "learning_rate", float(rate))
-        tables.append(rows.reset_index())
-    sparsity = read(folder / "features.csv", command).pivot(
-        index=["learning_rate", "seed"], columns="layer", values=SPARSITY
-    )
-    sparsity.columns = pd.Index([f"{SPARSITY}_{layer}" for layer in sparsity.columns])
-    return pd.concat(tables, ignore_index=True).merge(
-        sparsity.reset_index(), on=["learning_rate", "seed"], how="left"
-    )
-
-
-def ladder_table(declared: LadderParams, seeds: pd.DataFrame, data: Path) -> pd.DataFrame:
-    """Lay the rungs end to end, a row a dataset, rung, rate and seed.
-
-    Recipes with rates of their own, which are no rungs, come last.
-    """
-    recipes = declared.audit.recipes
     order = rungs(declared.audit)
     order += [name for name in declared.audit.ladder if name not in order]
     tables = []
     for dataset in declared.datasets:
         for name in order:
             if name == CORE:
-                rows = core_rung(seeds, dataset)
+                rows = core_rung(core, dataset, declared.audit.seeds)
             else:
-                rows = trained_rung(
-                    data / "rungs" / dataset / name,
-                    recipes[name].rates or declared.learning_rates,
-                    declared.aggregate.threshold_accuracy[dataset],
-                    declared.aggregate.trained_accuracy,
-                    f"dvc repro --force --single-item audit/dvc.yaml:rung@{dataset}-{name}",
-                )
+                command = f"{REPRO} audit/dvc.yaml:measure@{dataset}-{name}"
+                rows = read(measured / dataset / f"{name}.csv", NETWORKS, command)
             tables.append(rows.assign(dataset=dataset, rung=name))
-    table = pd.concat(tables, ignore_index=True)
-    first = ["dataset", "rung"]
+    table = pd.concat(tables, ignore_index=True, join="inner")
+    first = ["dataset", "rung", "learning_rate", "seed"]
     return table[[*first, *(name for name in table if name not in first)]]
 
 
-def boundary_table(declared: LadderParams, data: Path) -> pd.DataFrame:
-    """Lay out a row a dataset, recipe and seed: the highest rate found to train, the next to fail.
+def boundary_table(declared: LadderParams, searched: Path) -> pd.DataFrame:
+    """Lay out the highest rate found to train and the next to fail, by dataset, recipe and seed.
 
     An end that was never tried is missing.
+
+    Args:
+        declared: Which datasets and recipes.
+        searched: Holds <dataset>/boundary-<recipe>.csv.
+
+    Raises:
+        UserError: A table is absent or damaged.
     """
-
-    def parts() -> Iterator[pd.DataFrame]:
-        for dataset in declared.datasets:
-            for name in (CORE, *declared.audit.boundaries):
-                stage = f"core_boundary@{dataset}" if name == CORE else f"boundary@{dataset}-{name}"
-                command = f"dvc repro --force --single-item audit/dvc.yaml:{stage}"
-                trials = read(data / "boundary" / dataset / name / "trials.csv", command)
-                last = trials.drop_duplicates("seed", keep="last").sort_values("seed")
-                yield last[BRACKET].assign(dataset=dataset, recipe=name)
-
-    table = pd.concat(parts(), ignore_index=True)
-    return table[["dataset", "recipe", *BRACKET]]
+    tables = []
+    for dataset in declared.datasets:
+        for name in (CORE, *declared.audit.boundaries):
+            stage = f"core_boundary@{dataset}" if name == CORE else f"boundary@{dataset}-{name}"
+            path = searched / dataset / f"boundary-{name}.csv"
+            trials = read(path, TRIALS, f"{REPRO} audit/dvc.yaml:{stage}")
+            last = trials.drop_duplicates("seed", keep="last").sort_values("seed")
+            tables.append(last[[*BRACKET]].assign(dataset=dataset, recipe=name))
+    return pd.concat(tables, ignore_index=True)[["dataset", "recipe", *BRACKET]]
 
 
 def main() -> None:
-    """Read the runs, write the tables."""
+    """Read the tables of the rungs, write those of the ladder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("core", type=Path, help="holds seeds.csv")
-    parser.add_argument("data", type=Path, help="holds rungs/ and boundary/")
-    parser.add_argument("metrics", type=Path)
+    parser.add_argument("seeds", type=Path, help="the core study's networks, seeds.csv")
+    parser.add_argument("rungs", type=Path, help="holds the tables <dataset>/<recipe>.csv")
+    parser.add_argument("metrics", type=Path, help="folder to write the tables to")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    declared = params.load(LadderParams, arguments.params)
-    seeds = read(arguments.core / "seeds.csv", "dvc repro aggregate")
+    declared = read_params(LadderParams, arguments.params)
+    seeds = read(arguments.seeds, CORE_NETWORKS, "dvc repro --force --single-item aggregate")
     tables = {
-        "ladder": ladder_table(declared, seeds, arguments.data),
-        "boundary": boundary_table(declared, arguments.data),
+        "ladder": ladder_table(declared, seeds, arguments.rungs),
+        "boundary": boundary_table(declared, arguments.rungs),
     }
     for name, table in tables.items():
-        finite = table.replace([np.inf, -np.inf], np.nan)
         with whole_file(arguments.metrics / f"{name}.csv") as draft:
-            finite.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+            table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Judge every claim and write the report: claims.csv, a row a claim and rung, and claims.md."""
+"""Judge every claim and write the report: claims.md, and claims.csv by claim and rung."""
 
 import argparse
 from collections.abc import Mapping
@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from stages.audit import published
-from stages.audit.breaking import contradictions, crossings
-from stages.audit.claims import CLAIMS, Claim, headline
-from stages.audit.recipes import before, rungs, titles
-from stages.audit.tables import read
-from stages.audit.verdicts import Evidence, Finding, Verdict
-from stages.core import params
-from stages.core.errors import run
-from stages.core.files import whole_file
-from stages.core.params import CORE
+from stages.audit.judging import published
+from stages.audit.judging.breaking import contradictions, crossings
+from stages.audit.judging.claims import CLAIMS, Claim, headline
+from stages.audit.judging.evidence import Evidence, Finding, Verdict
+from stages.audit.judging.ladder_order import before, rungs, titles
+from stages.audit.judging.read_tables import BOUNDARY, LADDER, read
+from stages.audit.training.parameters import CORE, Audit, Recipe
+from stages.common.errors import run
+from stages.common.parameters import read_params
+from stages.common.whole_files import whole_file
+from stages.training.parameters import Training
 
 Findings = Mapping[str, Finding]
 """Rung → finding."""
@@ -31,11 +32,14 @@ Every claim is judged on every rung that bears on it, by the rule given below it
 
 - *Rung*: a recipe. *Core*: the rung that is the study's own recipe, where all rates start from the
   same weights. *Candidate*: the one rate that core tries beside the grid.
-- A network has *exploded* if the loss of some step was not finite, *collapsed* if all were but its
-  last training accuracy is below `aggregate.trained_accuracy`, else it has *trained*; one that has
-  not *fails*.
-- Where rates are run in a row, a network that is not finite before a rate's first step *could not
-  begin* there; it is not counted.
+- A network has *trained* if it is finite at the end and has classified at least the share
+  `outcome.trained_accuracy` of its last 1,600 training examples correctly, each just before the
+  step it took part in. It is *lost* if it is not there but once was, or if its gradient burst: a
+  norm above `outcome.burst_gradient_norm`. A lost network has *exploded* if it ends non-finite,
+  else it has *collapsed*. It is *undertrained* if it was never lost and has not got there yet, as
+  with a very small rate. All but the trained *fail*.
+- Where rates are run in a row, a network that is lost at a rate's first step, since an earlier rate
+  left it broken or dead, *could not begin* there; it is not counted.
 
 In the first table, the verdict is that on core or, where core does not bear on a claim, the common
 one of the rungs that do. A rung changes a verdict when it differs from that on the rung it is one
@@ -65,9 +69,9 @@ TESTS = """
 
 Tests are two-sided at 5 %; several comparisons of one claim share that by Holm's method, and the
 power given is that of one test before it, for a true difference of that size, if seeds scatter as
-these do. With five pairs the signs alone cannot reach 5 % (p ≥ 0.0625): smaller p values rest on
-the differences being normal. Means of steps are geometric. Nothing is corrected for the number of
-claims and rungs, and the tests of clipping and schedules count a seed on two datasets as two.
+these do. The t-test takes differences between seeds to be normal. Means of steps are geometric.
+Nothing is corrected for the number of claims and rungs, and the tests of clipping and schedules
+count a seed on two datasets as two.
 
 """
 
@@ -75,8 +79,8 @@ claims and rungs, and the tests of clipping and schedules count a seed on two da
 class ReportParams(BaseModel):
     """The part of params.yaml that the report reads."""
 
-    training: params.Training
-    audit: params.Audit
+    training: Training
+    audit: Audit
 
 
 def judged(evidence: Evidence) -> dict[str, Findings]:
@@ -84,7 +88,7 @@ def judged(evidence: Evidence) -> dict[str, Findings]:
     return {claim.name: claim.findings(evidence) for claim in CLAIMS}
 
 
-def changes(findings: Findings, audit: params.Audit) -> list[tuple[str, str]]:
+def changes(findings: Findings, audit: Audit) -> list[tuple[str, str]]:
     """List the rungs on which a verdict differs from the rung before, with the one before.
 
     Where either could not be tested nothing is known to differ.
@@ -100,7 +104,7 @@ def changes(findings: Findings, audit: params.Audit) -> list[tuple[str, str]]:
 
 
 def claims_table(findings: Mapping[str, Findings]) -> pd.DataFrame:
-    """Lay out a row a claim and rung."""
+    """Lay out one row per claim and rung."""
     rows = [
         {
             "claim": claim.name,
@@ -116,7 +120,7 @@ def claims_table(findings: Mapping[str, Findings]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", "statement", "rung", "verdict", "result", "test"])
 
 
-def verdicts(findings: Mapping[str, Findings], audit: params.Audit) -> str:
+def verdicts(findings: Mapping[str, Findings], audit: Audit) -> str:
     """Lay out the verdicts in Markdown, and the rungs that change them."""
     rows = []
     first = rungs(audit)[0]
@@ -143,7 +147,7 @@ def verdicts(findings: Mapping[str, Findings], audit: params.Audit) -> str:
 
 def ladder(evidence: Evidence, declared: ReportParams) -> str:
     """Lay out the rungs in Markdown: what each is, and what it differs in from the one before."""
-    core = params.Recipe(
+    core = Recipe(
         after=None,
         rates=None,
         start="fresh",
@@ -188,7 +192,7 @@ def reproduction(evidence: Evidence) -> str:
             seeds = here[np.isclose(here["learning_rate"], rate)]
             if seeds.empty:
                 continue
-            exploded = seeds["outcome"] == "exploded"
+            exploded = seeds["lost_how"] == "exploded"
             alike = exploded if output is None else ~exploded
             rows.append(
                 {
@@ -196,12 +200,12 @@ def reproduction(evidence: Evidence) -> str:
                     "rate": f"{rate:g}",
                     "notebook": "nan" if output is None else f"{100 * output:.2f} %",
                     "seeds that end non-finite": f"{int(exploded.sum())} of {len(seeds)}",
-                    "of them lost before": str(int((seeds["diverged_step"] == 1).sum())),
+                    "of them lost before": str(int((seeds["lost_step"] == 1).sum())),
                     "test accuracy of the others": _range(seeds.loc[~exploded, "test_accuracy"]),
                     "as in the notebook": f"{int(alike.sum())} of {len(seeds)} seeds",
                 }
             )
-        lost_at = here["learning_rate"].where(here["outcome"] == "exploded")
+        lost_at = here["learning_rate"].where(here["lost_how"] == "exploded")
         first = lost_at.groupby(here["seed"]).min()
         expected = min(rate for rate, output in outputs.items() if output is None)
         there = int(np.isclose(first, expected).sum())
@@ -285,10 +289,10 @@ def main() -> None:
     parser.add_argument("metrics", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    declared = params.load(ReportParams, arguments.params)
+    declared = read_params(ReportParams, arguments.params)
     evidence = Evidence.of(
-        read(arguments.metrics / "ladder.csv"),
-        read(arguments.metrics / "boundary.csv"),
+        read(arguments.metrics / "ladder.csv", LADDER),
+        read(arguments.metrics / "boundary.csv", BOUNDARY),
         declared.audit,
         declared.training,
     )

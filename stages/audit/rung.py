@@ -1,122 +1,88 @@
 """Train one recipe of the audit at all its rates, a network for every seed."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import pandas as pd
-import torch
-
-from stages.audit.applied import RecipeParams, recipe_named
-from stages.core import features, params, runs
-from stages.core.compute import device_named, make_deterministic
-from stages.core.datasets import Prepared, load
-from stages.core.errors import run
-from stages.core.examples import Splits
-from stages.core.files import whole_directory
-from stages.core.params import Recipe
-from stages.core.stack import Stack
-from stages.train import TrainParams, starting_stack, train_run
-
-
-class Step(NamedTuple):
-    """One rate of a recipe."""
-
-    rate: float
-    tables: runs.Tables
-    features: pd.DataFrame
-    """A row a network with finite parameters and hidden layer: learning_rate, seed, layer,
-    feature_sparsity."""
+from stages.audit.training.parameters import Recipe
+from stages.audit.training.recipes import RungParams
+from stages.common.datasets import Prepared, load
+from stages.common.errors import run
+from stages.common.parameters import read_params
+from stages.common.whole_files import whole_directory
+from stages.training import run_files
+from stages.training.device import device_named, make_deterministic
+from stages.training.loop import starting_stack, train_run
+from stages.training.splits import Splits
+from stages.training.workers import in_blocks
 
 
 def climb(
-    recipe: Recipe,
-    splits: Splits,
-    declared: TrainParams,
-    examples: int,
+    seeds: Sequence[int],
     *,
+    recipe: Recipe,
+    prepared: Prepared,
+    declared: RungParams,
     dataset: str,
-    title: str,
-) -> Iterator[Step]:
-    """Train a recipe rate by rate.
+) -> list[run_files.Run]:
+    """Train some seeds of a recipe, one learning rate after the other.
+
+    A carried start is the seed's own: no seed depends on the others.
 
     Args:
-        recipe: Its rates (not null) and where each starts.
-        splits: What the networks learn from and are scored on, normalized as the recipe says.
-        declared: The recipe's training, with the seeds.
-        examples: How many training examples, from the first, the features are measured on.
+        seeds: One network each.
+        recipe: What to change of the core study's recipe, and where each rate starts.
+        prepared: What the networks learn from and are scored on.
+        declared: The core study's recipe.
         dataset: Its name.
-        title: What the progress is called.
+
+    Returns:
+        A run for each rate, whose parameters are those at its end alone.
     """
-    stack = starting_stack(splits, declared)
-    for rate in recipe.rates or ():
+    training = declared.applied(recipe, dataset).model_copy(update={"seeds": tuple(seeds)})
+    make_deterministic(seeds[0])
+    splits = Splits.of(prepared, training.normalization, device_named(training.device))
+    stack = starting_stack(splits, training)
+    runs = []
+    for rate in declared.rates(recipe):
         if recipe.start == "fresh":
-            stack = starting_stack(splits, declared)
-        here = f"{title} at {rate:g}"
-        ended = train_run(stack, splits, float(rate), declared, dataset=dataset, title=here)
-        sparsity = feature_sparsity(stack, splits.train.inputs[:examples], declared.seeds)
-        yield Step(float(rate), ended.tables, sparsity.assign(learning_rate=float(rate)))
-
-
-def feature_sparsity(stack: Stack, inputs: torch.Tensor, seeds: tuple[int, ...]) -> pd.DataFrame:
-    """Measure the hidden layers of the networks with finite parameters, a row each."""
-    alive = stack.finite().cpu()
-    living = [seed for seed, lives in zip(seeds, alive, strict=True) if lives]
-    tables = [pd.DataFrame(columns=["seed", "layer", "feature_sparsity"])]
-    if living:
-        with torch.inference_mode():
-            # On the CPU, in float64, which MPS lacks.
-            *hidden, _ = (each.cpu() for each in stack.only(alive).activations(inputs))
-            tables = [
-                pd.DataFrame(
-                    {
-                        "seed": living,
-                        "layer": layer,
-                        "feature_sparsity": features.feature_sparsity(activations).numpy(),
-                    }
-                )
-                for layer, activations in enumerate(hidden, start=1)
-            ]
-    return pd.concat(tables, ignore_index=True)
+            stack = starting_stack(splits, training)
+        ended = train_run(stack, splits, float(rate), training, dataset=dataset)
+        last = {name: values[-1:].copy() for name, values in ended.parameters.items()}
+        runs.append(replace(ended, parameters=last))
+    return runs
 
 
 def main() -> None:
-    """Train a recipe, write its tables, a folder a rate."""
+    """Train a recipe, write a run for each of its rates."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("prepared", type=Path)
-    parser.add_argument("rung", type=Path)
-    parser.add_argument("--recipe", required=True)
+    parser.add_argument("data", type=Path, help="holds processed/; the runs go to audit/rungs/")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--recipe", required=True, help="one of audit.recipes")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    declared = params.load(RecipeParams, arguments.params)
-    recipe = recipe_named(arguments.recipe, declared)
-    make_deterministic(declared.seeds[0], declared.compute)
-    dataset = arguments.prepared.stem
-    training = declared.applied(recipe, dataset)
-    splits = Splits.of(
-        load(Prepared, arguments.prepared, f"preprocess@{dataset}"),
-        training.normalization,
-        device_named(declared.compute.device),
+    dataset = arguments.dataset
+    declared = read_params(RungParams, arguments.params)
+    recipe = declared.recipe(arguments.recipe)
+    prepared = load(
+        Prepared, arguments.data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}"
     )
-    steps = climb(
-        recipe,
-        splits,
-        training,
-        declared.diagnose.examples,
-        dataset=dataset,
+    rates = declared.rates(recipe)
+    blocks = in_blocks(
+        partial(climb, recipe=recipe, prepared=prepared, declared=declared, dataset=dataset),
+        declared.seeds,
         title=f"{dataset}, {arguments.recipe}",
+        total=len(declared.seeds) * len(rates) * declared.training.epochs,
+        unit="network epoch",
+        alone=device_named(declared.device).type != "cpu",
     )
-    with whole_directory(arguments.rung) as draft:
-        sparsity = []
-        for step in steps:
-            place = draft / f"{step.rate:g}"
-            place.mkdir()
-            runs.save_tables(step.tables, place)
-            sparsity.append(step.features)
-        pd.concat(sparsity, ignore_index=True).to_csv(
-            draft / "features.csv", index=False, lineterminator="\n"
-        )
+    with whole_directory(arguments.data / "audit" / "rungs" / dataset / arguments.recipe) as draft:
+        for rate, runs in zip(rates, zip(*blocks, strict=True), strict=True):
+            folder = draft / f"{rate:g}"
+            folder.mkdir()
+            run_files.save(run_files.joined(runs), folder)
 
 
 if __name__ == "__main__":

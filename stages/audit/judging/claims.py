@@ -6,8 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from stages.audit import published
-from stages.audit.judges import (
+from stages.audit.judging import published
+from stages.audit.judging.evidence import Evidence, Finding, Verdict
+from stages.audit.judging.rules import (
     best,
     better,
     exploding,
@@ -19,8 +20,7 @@ from stages.audit.judges import (
     unstable,
     usable,
 )
-from stages.audit.verdicts import Evidence, Finding, Verdict
-from stages.core.params import CORE
+from stages.audit.training.parameters import CORE
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ CLAIMS = (
     Claim(
         "faster",
         "Larger rates converge faster on MNIST.",
-        "Steps until the validation accuracy reaches the threshold, against the smallest rate. "
-        + AMONG
-        + EACH.format(each="every larger rate"),
+        "Steps until the accuracy on examples not yet learned from reaches the threshold, against "
+        "the smallest rate. " + AMONG + EACH.format(each="every larger rate"),
         partial(faster, dataset="mnist"),
     ),
     Claim(
@@ -98,18 +97,18 @@ CLAIMS = (
     Claim(
         "unstable",
         "0.48 and 0.6 are unstable on Fashion-MNIST.",
-        "A seed fails if it does not end trained. By the shares seen, which five seeds know within "
-        "wide bounds: supported if at each rate at least half fail, refuted if none does at any, "
-        "mixed otherwise.",
+        "A seed fails if it does not end trained. By the shares seen, which so few seeds know "
+        "within wide bounds: supported if at each rate at least half fail, refuted if none does at "
+        "any, mixed otherwise.",
         partial(unstable, dataset="fashion_mnist", rates=(0.48, 0.6)),
     ),
     Claim(
         "exploding",
         "… and the cause is exploding gradients.",
-        "Of the seeds that fail at these rates, how many explode: the loss is not finite. This "
-        "tells the kind of failure; what clipping saves bears on the cause. Supported if all "
-        "explode and, where the rung has a clipped twin, clipping saves all; refuted if none "
-        "explodes or clipping saves none; mixed otherwise; not testable if fewer than three fail.",
+        "Of the seeds that are lost at these rates, how many explode: they end non-finite. This "
+        "tells the kind of loss; what clipping saves bears on the cause. Supported if all explode "
+        "and, where the rung has a clipped twin, clipping saves all; refuted if none explodes or "
+        "clipping saves none; mixed otherwise; not testable if fewer than three are lost.",
         partial(exploding, dataset="fashion_mnist", rates=(0.48, 0.6)),
     ),
     Claim(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stages.audit.comparison import FEWEST_PAIRS, POWER, Comparison, holm, paired
-from stages.audit.verdicts import Direction, direction
+from stages.audit.judging.comparison import FEWEST_PAIRS, POWER, Comparison, holm, paired
+from stages.audit.judging.evidence import Direction, direction
 
 
 @dataclass(frozen=True)

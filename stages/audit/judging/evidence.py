@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stages.audit.comparison import LEVEL
-from stages.audit.recipes import rungs
-from stages.core import params
+from stages.audit.judging.comparison import LEVEL
+from stages.audit.judging.ladder_order import rungs
+from stages.audit.training.parameters import Audit
+from stages.training.parameters import Training
 
 Direction = Literal["better", "worse", "unclear"]
 
@@ -55,8 +56,8 @@ class Evidence:
         cls,
         ladder: pd.DataFrame,
         boundary: pd.DataFrame,
-        audit: params.Audit,
-        training: params.Training,
+        audit: Audit,
+        training: Training,
     ) -> "Evidence":
         """Find out which recipes differ from core in one thing alone."""
         clips, schedule = training.clip_norm, training.schedule.name
@@ -79,14 +80,14 @@ class Evidence:
     def rows(self, rung: str, dataset: str | None = None) -> pd.DataFrame:
         """Select a rung's networks, of one dataset or of all, that could begin.
 
-        A carried network whose very first loss is not finite was lost at an earlier rate, and says
+        A carried network that is lost at its very first step was lost at an earlier rate, and says
         nothing of this one.
         """
         run = self._run(rung, dataset)
-        return run[run["diverged_step"] != 1]
+        return run[run["lost_step"] != 1]
 
     def table(self, rung: str, dataset: str, column: str) -> pd.DataFrame:
-        """Lay out one quantity, a row a seed, a column a learning rate in increasing order.
+        """Lay out one quantity, one row per seed, one column per rate in increasing order.
 
         Every seed and rate that was run is there; the value of a network that could not begin is
         missing.

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.audit.verdicts import Evidence
+from stages.audit.judging.evidence import Evidence
 
 
 def crossings(boundary: pd.DataFrame) -> pd.Series:
@@ -15,7 +15,7 @@ def crossings(boundary: pd.DataFrame) -> pd.Series:
 
 
 def breaking_rates(boundary: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the rate at which each seed breaks, a row a dataset and seed, a column a recipe."""
+    """Lay out where each seed breaks: one row per dataset and seed, one column per recipe."""
     return boundary.assign(crossing=crossings(boundary)).pivot(
         index=["dataset", "seed"], columns="recipe", values="crossing"
     )

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stages.audit import published, verdicts
-from stages.audit.against import Wording, against, p_text, paired_test_text
-from stages.audit.breaking import breaking_rates
-from stages.audit.comparison import (
+from stages.audit.judging import evidence as verdicts
+from stages.audit.judging import published
+from stages.audit.judging.breaking import breaking_rates
+from stages.audit.judging.comparison import (
     FEWEST_PAIRS,
     LEVEL,
     Comparison,
@@ -18,7 +18,7 @@ from stages.audit.comparison import (
     sign_test,
     trend,
 )
-from stages.audit.verdicts import (
+from stages.audit.judging.evidence import (
     Direction,
     Evidence,
     Finding,
@@ -28,7 +28,8 @@ from stages.audit.verdicts import (
     direction,
     share,
 )
-from stages.core.params import CORE
+from stages.audit.judging.rates_compared import Wording, against, p_text, paired_test_text
+from stages.audit.training.parameters import CORE
 
 ACCURACY = Wording(
     level=lambda accuracy: f"{100 * accuracy:.2f} %",
@@ -98,16 +99,18 @@ def favours(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[floa
 def unstable(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[float]) -> Finding:
     """Count the seeds that do not end trained at some rates, at all of which seeds must begin."""
     outcome = evidence.table(rung, dataset, "outcome")
+    lost_how = evidence.table(rung, dataset, "lost_how")
     began = {rate: int(outcome[rate].count()) if rate in outcome else 0 for rate in rates}
     if min(began.values()) < FEWEST_PAIRS:
         seeds = ", ".join(f"{rate:g}: {count}" for rate, count in began.items())
         return Finding(Verdict.UNTESTABLE, f"too few seeds could begin ({seeds})", "none")
     shares, texts, intervals = [], [], []
     for rate, count in began.items():
-        kinds = outcome[rate].value_counts()
+        kinds = outcome[rate].where(lost_how[rate].isna(), lost_how[rate]).value_counts()
         failing = count - int(kinds.get("trained", 0))
         shares.append(failing / count)
-        detail = [f"{kinds[kind]} {kind}" for kind in ("exploded", "collapsed") if kind in kinds]
+        named = [kind for kind in ("exploded", "collapsed", "undertrained") if kind in kinds]
+        detail = [f"{kinds[kind]} {kind}" for kind in named]
         text = f"{rate:g}: {failing} of {count} seeds fail"
         texts.append(text + f" ({', '.join(detail)})" * (failing > 0))
         bounds = stats.binomtest(failing, count).proportion_ci()
@@ -117,33 +120,35 @@ def unstable(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[flo
 
 
 def exploding(evidence: Evidence, rung: str, *, dataset: str, rates: Sequence[float]) -> Finding:
-    """Ask how the seeds that fail at some rates do, and whether clipping would have saved them."""
+    """Ask how the seeds that are lost at some rates ended, and whether clipping saves them."""
     rows = evidence.rows(rung, dataset)
     begun = rows[rows["learning_rate"].isin(rates)]
-    failed = begun[begun["outcome"] != "trained"]
-    if failed.empty:
-        nothing = "no seed could begin" if begun.empty else "no seed fails"
+    lost = begun[begun["outcome"] == "lost"]
+    if lost.empty:
+        nothing = "no seed could begin" if begun.empty else "no seed is lost"
         return Finding(Verdict.UNTESTABLE, f"{nothing} at these rates", "none")
-    exploded = failed[failed["outcome"] == "exploded"]
-    texts = [f"{len(exploded)} of {len(failed)} failing seeds explode"]
-    if not exploded.empty:
-        texts.append(f"last finite gradient norm: median {_last_norm(exploded):.3g}")
+    exploded = lost[lost["lost_how"] == "exploded"]
+    peak = lost["peak_gradient_norm"].median()
+    texts = [
+        f"{len(exploded)} of {len(lost)} lost seeds explode",
+        f"their largest finite gradient norm: median {peak:.3g}",
+    ]
     saved = None
     if rung == CORE and evidence.clipped:
         name = evidence.clipped[0]
         clipped = evidence.table(name, dataset, "outcome").stack()
-        keys = failed[["seed", "learning_rate"]].itertuples(index=False, name=None)
+        keys = lost[["seed", "learning_rate"]].itertuples(index=False, name=None)
         saved = sum(clipped.get(key) == "trained" for key in keys)
-        texts.append(f"{saved} of {len(failed)} are trained with clipping")
-    if len(failed) < FEWEST_PAIRS:
+        texts.append(f"{saved} of {len(lost)} are trained with clipping")
+    if len(lost) < FEWEST_PAIRS:
         verdict = Verdict.UNTESTABLE
     elif exploded.empty or saved == 0:
         verdict = Verdict.REFUTED
-    elif len(exploded) == len(failed) and saved in {None, len(failed)}:
+    elif len(exploded) == len(lost) and saved in {None, len(lost)}:
         verdict = Verdict.SUPPORTED
     else:
         verdict = Verdict.MIXED
-    return Finding(verdict, "; ".join(texts), f"count of {len(failed)} failing seeds")
+    return Finding(verdict, "; ".join(texts), f"count of {len(lost)} lost seeds")
 
 
 def more_robust(evidence: Evidence, rung: str) -> Finding:
@@ -289,12 +294,6 @@ def _of_trained(evidence: Evidence, rung: str, dataset: str, column: str) -> pd.
     """Lay out a quantity of the networks that end trained; it is missing for the others."""
     trained = evidence.table(rung, dataset, "outcome") == "trained"
     return evidence.table(rung, dataset, column).where(trained)
-
-
-def _last_norm(exploded: pd.DataFrame) -> float:
-    """Compute the median of the last gradient norms that were finite."""
-    lists = exploded["last_gradient_norms"].dropna().astype(str)
-    return float(np.median([float(each.split()[-1]) for each in lists] or [np.nan]))
 
 
 def _too_little(table: pd.DataFrame) -> Finding:

@@ -16,7 +16,7 @@ FEWEST_PAIRS = 3
 
 @dataclass(frozen=True)
 class Comparison:
-    """What pairs of values, one pair a seed, say about their difference."""
+    """What pairs of values, one pair per seed, say about their difference."""
 
     pairs: int
     difference: float

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from stages.core import params
-from stages.core.params import CORE
+from stages.audit.training.parameters import CORE, Audit
 
 
-def rungs(audit: params.Audit) -> list[str]:
+def rungs(audit: Audit) -> list[str]:
     """Order the rungs: the ladder's recipes on the grid, core before the first that follows it."""
     names = [name for name in audit.ladder if audit.recipes[name].rates is None]
     follows = [name for name in names if audit.recipes[name].after == CORE]
@@ -14,7 +13,7 @@ def rungs(audit: params.Audit) -> list[str]:
     return names
 
 
-def before(audit: params.Audit, rung: str) -> str | None:
+def before(audit: Audit, rung: str) -> str | None:
     """Name the rung that a rung differs from in one thing; None for the first."""
     order = rungs(audit)
     declared = None if rung == CORE else audit.recipes[rung].after
