@@ -1,19 +1,26 @@
 # Each target makes the environment in .venv first, when it is missing or requirements.txt is newer.
 PYTHON ?= python3
-# Stages that run side by side, a thread each.
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+# The module that `make mutants` mutates; empty: every module that computes or decides.
+MODULE ?=
+# How many runs `make soak` kills.
+KILLS ?= 20
+# DVC stops without a way on at a mistake in params.yaml that it cannot read past, and at locks that
+# it cannot read.
+BEFORE = python -m stages.check data metrics && python -m tools.locks
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro audit demo test bench
+.PHONY: repro audit demo test bench mutants soak audit-dependencies
 
 repro: .venv/ready
-	python -m stages.jobs $(JOBS)
+	@$(BEFORE)
+	@MAKE_PID=$$PPID exec dvc repro
 
 audit: .venv/ready
-	python -m stages.jobs $(JOBS) dvc.yaml audit/dvc.yaml
+	@$(BEFORE)
+	@MAKE_PID=$$PPID exec dvc repro --all-pipelines
 
 demo: .venv/ready
-	python -m stages.demo .demo
+	python -m tools.demo .demo
 
 bench: .venv/ready
 	python -m benchmarks.step
@@ -23,7 +30,21 @@ test: .venv/ready
 	ruff check
 	ruff format --check
 	mypy
-	pytest --numprocesses auto --dist loadgroup
+	pytest --numprocesses auto --dist loadfile
+
+mutants: .venv/ready
+	python -m tools.mutants $(MODULE)
+
+soak: .venv/ready
+	python -m tools.soak --kills $(KILLS)
+
+# pip-audit has an environment of its own, which nothing else needs. --strict: where the index gives
+# no advisories it would skip every package and find nothing.
+audit-dependencies:
+	$(PYTHON) -m venv .venv/pip-audit
+	.venv/pip-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv/pip-audit/bin/pip-audit --requirement requirements.txt --disable-pip --no-deps --strict
+
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11')"
