@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from stages.core import datasets
-from stages.core.datasets import Prepared
-from stages.core.pixels import Pixels
-from stages.core.sgd import Pass, StochasticGradientDescent
-from stages.core.stack import Stack, score
+from stages.common import datasets
+from stages.common.datasets import Prepared
+from stages.training.pixels import Pixels
+from stages.training.sgd import Pass, StochasticGradientDescent
+from stages.training.stack import Stack, score
 
 WIDTHS = (784, 256, 128, 10)
 BATCH = 32
@@ -72,6 +72,8 @@ class Contestant(ABC):
     """A way to train; `threads` is what it runs with."""
 
     networks = 1
+    way = "ours"
+    """What it is a setting of."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self.name, self.threads = name, threads
@@ -154,6 +156,8 @@ def module() -> nn.Sequential:
 class InMemory(Contestant):
     """PyTorch as one would write it with the dataset as a tensor: autograd, torch.optim.SGD."""
 
+    way = "PyTorch in memory"
+
     def __init__(self, data: Data, threads: int) -> None:
         super().__init__(f"PyTorch, tensors in memory, {threads} thread(s)", threads)
         self.data, self.model = data, module()
@@ -199,6 +203,8 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 class Notebook(InMemory):
     """The notebook's way: dataset, transforms, DataLoader with 4 workers, `.item()` each step."""
 
+    way = "notebook"
+
     def __init__(self, data: Data, threads: int) -> None:
         super().__init__(data, threads)
         self.name = f"notebook's loop, DataLoader with 4 workers, {threads} thread(s)"
@@ -228,6 +234,8 @@ class Notebook(InMemory):
 
 class ScikitLearn(Contestant):
     """scikit-learn's MLPClassifier, plain SGD."""
+
+    way = "scikit-learn"
 
     def __init__(self, data: Data, threads: int) -> None:
         super().__init__(f"scikit-learn MLPClassifier, {threads} thread(s)", threads)

@@ -8,11 +8,13 @@ import torch
 from jax import numpy as jnp
 
 from benchmarks.contestants import BATCH, RATE, WIDTHS, Contestant, Data
-from stages.core.stack import Stack, score
+from stages.training.stack import Stack, score
 
 
 class Jax(Contestant):
     """JAX: a whole pass in one jitted `lax.scan`, one network or several under `vmap`."""
+
+    way = "JAX"
 
     def __init__(self, data: Data, networks: int, threads: int) -> None:
         super().__init__(f"JAX, jitted scan, {networks} network(s)", threads)

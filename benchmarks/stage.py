@@ -1,7 +1,7 @@
 """Where the time of a train stage goes that is not training, and how much memory it takes.
 
-One epoch is trained and the others reckoned from it; imports, loading and DVC are timed in
-processes of their own, several times.
+All networks in one process, one epoch of which is trained and the others reckoned from it; imports,
+loading and DVC are timed in processes of their own, several times.
 """
 
 import argparse
@@ -16,34 +16,34 @@ import time
 from pathlib import Path
 
 from benchmarks.contestants import RATE, Data
-from stages.core import params, runs
-from stages.core.compute import device_named, make_deterministic
-from stages.core.datasets import Prepared, load, save
-from stages.core.examples import Splits
-from stages.train import TrainParams, starting_stack, train_run
+from stages.common.datasets import Prepared, load, save
+from stages.common.parameters import read_params
+from stages.training import run_files
+from stages.training.device import device_named, make_deterministic
+from stages.training.loop import starting_stack, train_run
+from stages.training.parameters import TrainParams
+from stages.training.splits import Splits
 
 ROUNDS = 5
 
 
 def parts(data: Path) -> dict[str, float]:
     """Go through a stage with one epoch; time its parts, in seconds, and its memory, in MiB."""
-    declared = params.load(TrainParams, Path("params.yaml"))
-    make_deterministic(0, declared.compute)
+    declared = read_params(TrainParams, Path("params.yaml"))
+    make_deterministic(0)
     epochs = declared.training.epochs
     one = declared.training.model_copy(update={"epochs": 1})
-    # Early validation belongs to the first epochs alone.
-    none = declared.early_validation.model_copy(update={"epochs": 0})
-    once = declared.model_copy(update={"training": one, "early_validation": none})
+    once = declared.model_copy(update={"training": one})
     times = [time.perf_counter()]
     splits = Splits.of(
         load(Prepared, data, "preprocess"), declared.normalization, device_named("cpu")
     )
     times.append(time.perf_counter())
     stack = starting_stack(splits, once)
-    run = train_run(stack, splits, RATE, once, dataset=data.stem, title="one epoch")
+    run = train_run(stack, splits, RATE, once, dataset=data.stem)
     times.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as scratch:
-        runs.save(run, Path(scratch))
+        run_files.save(run, Path(scratch))
     times.append(time.perf_counter())
     loading, training, writing = (after - before for before, after in itertools.pairwise(times))
     return {

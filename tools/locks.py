@@ -1,0 +1,65 @@
+"""Locks that DVC cannot read and does not help with: say how to get back a dvc.lock.
+
+A DVC that is killed while it writes can leave both kinds cut short: dvc.lock, which names the
+results, and rwlock, which names the DVC that runs and is of no use without it.
+"""
+
+import json
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
+from ruamel.yaml.error import MarkedYAMLError
+
+from stages.common.errors import UserError, run
+
+LOCKS = (Path("dvc.lock"), Path("audit/dvc.lock"))
+RWLOCK = Path(".dvc/tmp/rwlock")
+
+
+def check(lock: Path) -> None:
+    """Read a lock as DVC does; one that is not there is as good, for DVC makes it.
+
+    Raises:
+        UserError: DVC cannot read it.
+    """
+    try:
+        strictyaml.load(str(lock), COMPILED_LOCKFILE_SCHEMA)
+    except FileNotFoundError:
+        return
+    except (DvcException, OSError, RecursionError) as error:
+        raise UserError(
+            f"{lock} cannot be read by DVC ({_told(error)}): bring it back with "
+            f"git restore {lock} (in a merge: git restore --ours {lock}), or remove it, and DVC "
+            f"takes what it can from its cache"
+        ) from None
+
+
+def _told(error: Exception) -> str:
+    """Say what DVC found, and where."""
+    cause = error.__cause__ or error
+    if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
+        return f"line {cause.problem_mark.line + 1}: {cause.problem}"
+    return " ".join(str(getattr(cause, "strerror", None) or cause).split())
+
+
+def clear(rwlock: Path) -> None:
+    """Remove an rwlock that is not whole."""
+    try:
+        json.loads(rwlock.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        rwlock.unlink()
+
+
+def main() -> None:
+    """Check the locks of both pipelines."""
+    clear(RWLOCK)
+    for lock in LOCKS:
+        check(lock)
+
+
+if __name__ == "__main__":
+    run(main)
