@@ -2,44 +2,91 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
-from stages.core.datasets import Prepared, save
+from stages.common.datasets import Prepared, save
+from stages.training.device import make_deterministic
+from tests.repositories import PROJECT, begin, call, commit
+from tools.demo import change_params, copy_project
 
-PROJECT = Path(__file__).parent.parent
+GRID = [0.1, 0.5]
+SMALL_STUDY = {
+    "datasets": ["digits"],
+    "learning_rates": GRID,
+    "seeds": [1, 2],
+    "training.epochs": 2,
+    "diagnose.examples": 300,
+}
+SMALL_AUDIT = {
+    "datasets": ["digits"],
+    "learning_rates": [0.1, 0.2],
+    "seeds": [1, 2, 3],
+    "training.epochs": 2,
+    "diagnose.examples": 300,
+    "audit.seeds": [1, 2, 3],
+    "audit.ladder": ["as_published", "standardized", "clipped", "conventional"],
+    "audit.search": {"low": 0.1, "high": 6.4, "resolution": 3},
+}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Compute as the stages do by default; two threads on a busy machine are slower than one."""
-    torch.set_num_threads(1)
+@pytest.fixture(autouse=True, scope="session")
+def as_the_stages_do() -> None:
+    """Compute as the stages do: in one thread, the same bits every time."""
+    make_deterministic(0)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def plain_environment() -> None:
     """Keep the caller's mirror and DVC settings out of the tests."""
-    for name in ("DATASETS_MIRROR", "DVC_ROOT", "DVC_STAGE"):
+    for name in ("DATASETS_MIRROR", "DVC_ROOT", "DVC_STAGE", "MAKE_PID", "WORKERS"):
         os.environ.pop(name, None)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Lay out a small dataset and parameters in a folder of their own."""
+    """Lay out a small dataset, small.npz, and parameters, params.yaml, in a folder of their own.
+
+    The splits differ in size, the classes in frequency, and the last batch of an epoch is short.
+    """
     generator = np.random.default_rng(0)
-    labels = np.arange(150, dtype=np.uint8) % 10
+    shares = np.linspace(1, 2, 10)
+    labels = generator.choice(10, 150, p=shares / shares.sum()).astype(np.uint8)
     images = generator.integers(0, 100, (150, 28, 28), dtype=np.uint8)
     images[np.arange(150), labels, :] += 150
-    parts = (slice(0, 90), slice(90, 120), slice(120, 150))
+    parts = (slice(0, 91), slice(91, 122), slice(122, 150))
     arrays = [array[part] for part in parts for array in (images, labels)]
     save(Prepared(*arrays, np.array(0.3), np.array(0.25)), tmp_path / "small.npz")
     content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     content["seeds"] = [1, 2]
     content["network"]["hidden"] = [16, 12]
     content["training"] |= {"epochs": 3, "batch_size": 8}
-    content["early_validation"] = {"epochs": 1, "every_steps": 5}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return tmp_path
+
+
+def finished(repository: Path, study: dict[str, Any], *command: str, **variables: str) -> Path:
+    """Run a small study and commit its results."""
+    copy_project(PROJECT, repository)
+    change_params(repository, **study)
+    begin(repository)
+    call(repository, *command, **variables)
+    commit(repository, "Results")
+    return repository
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run a small study on the digits, by one worker, and commit its results."""
+    repository = tmp_path_factory.mktemp("study") / "repository"
+    return finished(repository, SMALL_STUDY, "dvc", "repro", WORKERS="1")
+
+
+@pytest.fixture(scope="session")
+def finished_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run a small study and its audit, and commit the results."""
+    repository = tmp_path_factory.mktemp("audit") / "repository"
+    return finished(repository, SMALL_AUDIT, "dvc", "repro", "--all-pipelines")

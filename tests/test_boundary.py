@@ -1,19 +1,24 @@
 """The search for the rate at which a seed breaks, on seeds whose boundary is known."""
 
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
 
+from stages.audit import boundary
 from stages.audit.boundary import MOST_ROUNDS, ends_trained, search
-from stages.core import params
-from stages.core.datasets import Prepared
-from stages.core.examples import Splits
-from stages.core.params import Search
-from stages.train import TrainParams
+from stages.audit.training.parameters import Search
+from stages.common.datasets import Prepared
+from stages.common.parameters import read_params
+from stages.training.loop import starting_stack, train
+from stages.training.parameters import TrainParams
+from stages.training.splits import Splits
 
 BEGIN = Search(low=0.4, high=1.6, resolution=1.05)
 
@@ -51,7 +56,7 @@ def test_what_never_breaks_has_no_upper_end() -> None:
 
 
 def test_a_stack_of_rates_ends_as_each_rate_alone(folder: Path) -> None:
-    declared = params.load(TrainParams, folder / "params.yaml")
+    declared = read_params(TrainParams, folder / "params.yaml")
     with np.load(folder / "small.npz") as arrays:
         splits = Splits.of(Prepared(**arrays), declared.normalization, torch.device("cpu"))
     rates = {1: 0.1, 2: 1e30, 3: 1e-6}
@@ -61,3 +66,50 @@ def test_a_stack_of_rates_ends_as_each_rate_alone(folder: Path) -> None:
         for seed, rate in rates.items()
     }
     assert together == alone == {1: True, 2: False, 3: False}
+
+
+def test_the_end_is_judged_by_the_last_1600_examples(folder: Path) -> None:
+    declared = read_params(TrainParams, folder / "params.yaml")
+    with np.load(folder / "small.npz") as arrays:
+        content = dict(arrays)
+    for name in ("train_images", "train_labels"):
+        content[name] = np.concatenate([content[name][:90]] * 20)
+    splits = Splits.of(Prepared(**content), declared.normalization, torch.device("cpu"))
+    chosen = declared.model_copy(update={"seeds": (7,)})
+    stack = starting_stack(splits, chosen)
+    *_, last = train(stack, splits, torch.tensor([0.001], dtype=torch.float64), chosen)
+    examples = 8 * last.steps.accuracy[:, 0].double()
+    assert len(examples) == 1800 / 8
+    share = float(examples[-200:].sum()) / 1600
+    assert 0.2 < share < 0.8
+    assert ends_trained({7: 0.001}, splits, declared, share - 0.0005) == {7: True}
+    assert ends_trained({7: 0.001}, splits, declared, share + 0.0005) == {7: False}
+    assert abs(share - float(examples.mean()) / 8) > 0.0005
+
+
+def test_the_number_of_workers_changes_no_byte_of_the_trials(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    content["audit"]["seeds"] = [9, 1, 5]
+    content["audit"]["search"] = {"low": 0.3, "high": 2.0, "resolution": 1.5}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    (folder / "data" / "processed").mkdir(parents=True)
+    (folder / "small.npz").rename(folder / "data" / "processed" / "mnist.npz")
+    command = ["boundary", str(folder / "data"), str(folder / "metrics"), "--dataset", "mnist"]
+
+    def trials(workers: int, *recipe: str) -> bytes:
+        monkeypatch.setenv("WORKERS", str(workers))
+        parameters = ["--params", str(folder / "params.yaml")]
+        monkeypatch.setattr("sys.argv", [*command, *recipe, *parameters])
+        boundary.main()
+        name = f"boundary-{recipe[-1] if recipe else 'core'}.csv"
+        return (folder / "metrics" / "mnist" / name).read_bytes()
+
+    alone = trials(1)
+    assert trials(2) == trials(3) == alone
+    table = pd.read_csv(io.BytesIO(alone))
+    last = table.drop_duplicates("seed", keep="last")
+    assert last["seed"].tolist() == [1, 5, 9]
+    assert (last["high"] / last["low"]).between(1, 1.5).all()
+    assert trials(2, "--recipe", "clipped") != alone

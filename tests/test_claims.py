@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.audit.breaking import contradictions
-from stages.audit.claims import CLAIMS, headline
-from stages.audit.judges import printed
-from stages.audit.recipes import before, rungs
+from stages.audit.judging.breaking import contradictions
+from stages.audit.judging.claims import CLAIMS, headline
+from stages.audit.judging.evidence import Evidence, Finding, Verdict
+from stages.audit.judging.ladder_order import before, rungs
+from stages.audit.judging.rules import printed
 from stages.audit.report import ReportParams, changes, judged, report
-from stages.audit.verdicts import Evidence, Finding, Verdict
-from stages.core import params
-from stages.core.params import CORE
+from stages.audit.training.parameters import CORE
+from stages.common.parameters import read_params
 from tests.conftest import PROJECT
 
 SEEDS = range(5)
@@ -22,6 +22,15 @@ GRID = (0.1, 0.2, 0.3, 0.384, 0.48, 0.6)
 SCATTER = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
 NO_BOUNDARY = pd.DataFrame(columns=["dataset", "recipe", "seed", "low", "high"])
 BY_NAME = {claim.name: claim for claim in CLAIMS}
+
+ENDS = {
+    "trained": ("trained", None, np.nan),
+    "undertrained": ("undertrained", None, np.nan),
+    "collapsed": ("lost", "collapsed", 17.0),
+    "exploded": ("lost", "exploded", 9.0),
+    "could not begin": ("lost", "exploded", 1.0),
+}
+"""How a network may end → its outcome, how it was lost and at which step."""
 
 Rates = Mapping[float, object]
 
@@ -39,7 +48,7 @@ def networks(
 ) -> pd.DataFrame:
     """Lay out a rung: rate → one value for all seeds, or one each. All train unless told.
 
-    The outcome may also be lost: exploded before the rate's first step.
+    The outcome is one of `ENDS`.
     """
     rows = []
     for rate in rates:
@@ -51,16 +60,17 @@ def networks(
                 value = (given or {}).get(rate, usual)
                 return value[place] if isinstance(value, list | np.ndarray) else value
 
-            ended = of(outcome, "trained")
+            ended, lost_how, lost_step = ENDS[str(of(outcome, "trained"))]
             rows.append(
                 {
                     "dataset": dataset,
                     "rung": rung,
                     "learning_rate": rate,
                     "seed": seed,
-                    "outcome": "exploded" if ended == "lost" else ended,
-                    "diverged_step": {"exploded": 9.0, "lost": 1.0}.get(str(ended), np.nan),
-                    "last_gradient_norms": "1 50" if ended == "exploded" else np.nan,
+                    "outcome": ended,
+                    "lost_how": lost_how,
+                    "lost_step": lost_step,
+                    "peak_gradient_norm": 400.0 + seed,
                     "test_accuracy": of(accuracy, 0.9 + SCATTER),
                     "validation_accuracy": of(accuracy, 0.9 + SCATTER),
                     "steps_to_threshold": of(steps, 800.0 + 1e4 * SCATTER),
@@ -191,6 +201,7 @@ CASES = [
     ),
     ("exploding", Verdict.UNTESTABLE, [networks(**FASHION)]),
     ("exploding", Verdict.UNTESTABLE, [networks(outcome={0.6: MOST}, **FASHION)]),
+    ("exploding", Verdict.UNTESTABLE, [networks(outcome={0.6: "undertrained"}, **FASHION)]),
     ("clipping", Verdict.SUPPORTED, [*on_both(outcome=FAILS), *on_both("clipped")]),
     ("clipping", Verdict.REFUTED, [*on_both(), *on_both("clipped", outcome=FAILS)]),
     ("clipping", Verdict.UNTESTABLE, [*on_both(), *on_both("clipped")]),
@@ -232,6 +243,11 @@ CASES = [
         "usable",
         Verdict.MIXED,
         [networks(), networks("conventional", rates=(1e-5,), outcome={1e-5: MOST})],
+    ),
+    (
+        "usable",
+        Verdict.REFUTED,
+        [networks(), networks("conventional", rates=(1e-5,), outcome={1e-5: "undertrained"})],
     ),
     ("usable", Verdict.UNTESTABLE, [networks()]),
 ]
@@ -275,24 +291,38 @@ def test_clipping_is_also_judged_by_where_seeds_break(at: list[float], expected:
 
 
 def test_networks_lost_at_an_earlier_rate_are_not_counted() -> None:
-    lost = ["lost", "lost", "collapsed", "trained", "trained"]
-    table = networks(outcome={0.48: lost, 0.6: lost}, steps=FAST, **FASHION)
+    gone = ["could not begin", "could not begin", "collapsed", "trained", "trained"]
+    table = networks(outcome={0.48: gone, 0.6: gone}, steps=FAST, **FASHION)
     evidence = Evidence(table, NO_BOUNDARY, [CORE])
     unstable = BY_NAME["unstable"].judge(evidence, CORE)
     assert unstable.verdict == Verdict.MIXED
-    assert "0.48: 1 of 3 seeds fail (1 collapsed)" in unstable.result
+    assert unstable.result == (
+        "0.48: 1 of 3 seeds fail (1 collapsed); 0.6: 1 of 3 seeds fail (1 collapsed)"
+    )
     exploding = BY_NAME["exploding"].judge(evidence, CORE)
-    assert exploding.result.startswith("0 of 2 failing seeds explode")
+    assert exploding.result == (
+        "0 of 2 lost seeds explode; their largest finite gradient norm: median 402"
+    )
+
+
+def test_it_is_told_how_the_failing_seeds_ended() -> None:
+    ends = ["undertrained", "exploded", "trained", "collapsed", "exploded"]
+    evidence = Evidence(networks(outcome={0.384: ends}, **FASHION), NO_BOUNDARY, [CORE])
+    assert BY_NAME["nan"].judge(evidence, CORE).result == (
+        "0.384: 4 of 5 seeds fail (2 exploded, 1 collapsed, 1 undertrained)"
+    )
 
 
 @pytest.mark.parametrize("name", ["unstable", "exploding"])
 def test_a_rate_at_which_no_network_could_begin_is_not_judged(name: str) -> None:
-    table = networks(outcome={0.384: "exploded", 0.48: "lost", 0.6: "lost"}, **FASHION)
+    table = networks(
+        outcome={0.384: "exploded", 0.48: "could not begin", 0.6: "could not begin"}, **FASHION
+    )
     assert verdict(name, table) == Verdict.UNTESTABLE
 
 
 def test_a_rate_at_which_no_network_could_begin_is_no_slower() -> None:
-    table = networks(outcome={0.6: "lost"}, steps={**FAST, 0.6: np.nan})
+    table = networks(outcome={0.6: "could not begin"}, steps={**FAST, 0.6: np.nan})
     found = BY_NAME["faster"].judge(Evidence(table, NO_BOUNDARY, [CORE]), CORE)
     assert found.verdict == Verdict.SUPPORTED
     assert found.result.endswith("0.6: 0 of 5 seeds could begin")
@@ -322,7 +352,7 @@ def test_contradicting_evidence_is_mixed() -> None:
 
 
 def declared() -> ReportParams:
-    return params.load(ReportParams, PROJECT / "params.yaml")
+    return read_params(ReportParams, PROJECT / "params.yaml")
 
 
 def test_rungs_stand_in_the_order_of_the_published_ladder() -> None:

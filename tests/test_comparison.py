@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.audit.comparison import detectable_effect, holm, paired, sign_test, trend
+from stages.audit.judging.comparison import detectable_effect, holm, paired, sign_test, trend
 
 
 def test_paired_comparison_is_scipys() -> None:

@@ -11,15 +11,17 @@ IMPORTS = {
     "stages.preprocess": {"pandas", "scipy", "sklearn"},
     "stages.train": {"pandas", "torch"},
     "stages.diagnose": {"pandas", "torch"},
+    "stages.record": set(),
     "stages.aggregate": {"pandas", "scipy"},
     "stages.plot": {"matplotlib", "pandas", "scipy"},
     "stages.audit.rung": {"pandas", "torch"},
+    "stages.audit.measure": {"pandas", "torch"},
     "stages.audit.boundary": {"pandas", "torch"},
     "stages.audit.ladder": {"pandas"},
     "stages.audit.report": {"pandas", "scipy"},
     "stages.audit.figures": {"matplotlib", "pandas"},
-    "stages.jobs": set(),
-    "stages.demo": set(),
+    "stages.check": set(),
+    "tools.demo": set(),
 }
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from stages.core.pixels import Pixels
+from stages.training.pixels import Pixels
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from stages.core.params import Schedule
-from stages.core.schedule import factors
+from stages.training.parameters import Schedule
+from stages.training.schedule import factors
 
 EPOCHS, STEPS = 7, 5
 WARMUP = 8  # steps: 1.6 epochs
@@ -62,3 +62,15 @@ def test_schedule_is_that_of_torch(
     ours = factors(Schedule(name=name, decay=0.3, decay_epochs=2, warmup_epochs=1.6), EPOCHS, STEPS)
     assert ours.shape == (EPOCHS, STEPS)
     assert ours.flatten().tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["warmup", "warmup_cosine"])
+def test_a_warm_up_takes_at_least_one_step(name: str) -> None:
+    schedule = Schedule(name=name, decay=0.3, decay_epochs=2, warmup_epochs=0.01)
+    assert factors(schedule, EPOCHS, STEPS)[0, 0] == 1
+
+
+def test_a_warm_up_may_last_to_the_end() -> None:
+    schedule = Schedule(name="warmup_cosine", decay=0.3, decay_epochs=2, warmup_epochs=2)
+    expected = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]
+    assert factors(schedule, 2, 4).flatten().tolist() == expected

@@ -1,0 +1,50 @@
+"""A dvc.lock that DVC cannot read is told with the way on, before DVC is asked to run."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.common.errors import UserError
+from tests.repositories import PROJECT
+from tools.locks import check
+
+LOCK = b'schema: "2.0"\nstages:\n  check:\n    cmd: python\n'
+FAULTS = {
+    "empty": (b"", "required key not provided @ data['schema']"),
+    "cut short": (
+        LOCK[:-12],
+        "expected a dictionary for dictionary value @ data['stages']['check']",
+    ),
+    "in conflict": (b"<<<<<<< HEAD\n" + LOCK, "line 2: mapping values are not allowed here"),
+    "binary": (
+        b"\xff\x00",
+        "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+    ),
+    "a list": (b"[1]", "expected a dictionary"),
+    "nested without end": (b"[" * 9999, "maximum recursion depth exceeded"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lock_that_dvc_cannot_read_is_refused_with_the_way_on(tmp_path: Path, fault: str) -> None:
+    lock = tmp_path / "dvc.lock"
+    content, told = FAULTS[fault]
+    lock.write_bytes(content)
+    with pytest.raises(UserError) as refused:
+        check(lock)
+    assert str(refused.value) == (
+        f"{lock} cannot be read by DVC ({told}): bring it back with git restore {lock} "
+        f"(in a merge: git restore --ours {lock}), or remove it, and DVC takes what it can from "
+        f"its cache"
+    )
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be read by DVC \(Is a directory\)"):
+        check(tmp_path)
+
+
+def test_whole_locks_and_absent_ones_are_as_good(tmp_path: Path) -> None:
+    check(PROJECT / "dvc.lock")
+    check(PROJECT / "audit" / "dvc.lock")
+    check(tmp_path / "dvc.lock")

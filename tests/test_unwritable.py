@@ -1,0 +1,75 @@
+"""Every stage where it cannot write what it makes: one line, nothing lost, and a way on."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.repositories import PROJECT, call, copied
+from tools.soak import outcome
+
+PIPELINES = ("dvc.yaml", "audit/dvc.yaml")
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"])
+
+
+STAGES = [name for pipeline in PIPELINES for name in read(PROJECT / pipeline)]
+
+
+def locked(repository: Path, name: str) -> tuple[str, list[str]]:
+    """Look up a stage's command, and what it makes, for the first of its datasets and rates."""
+    stages = read(repository / "dvc.lock") | read(repository / "audit" / "dvc.lock")
+    stage = next(stage for each, stage in stages.items() if each.partition("@")[0] == name)
+    return stage["cmd"], [output["path"] for output in stage["outs"]]
+
+
+def errors(output: str) -> list[str]:
+    """List the lines of a stage's output that are not its progress."""
+    return [line for line in output.splitlines() if " of " not in line or "error" in line]
+
+
+def put_another_kind_there(target: Path) -> None:
+    """Put a file in the place of a folder, a folder in that of a file."""
+    target.rename(target.with_name("moved"))
+    if target.with_name("moved").is_dir():
+        target.touch()
+    else:
+        target.mkdir()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_that_cannot_write_says_so_and_the_next_run_is_right(
+    finished_audit: Path, tmp_path: Path, name: str
+) -> None:
+    repository = copied(finished_audit, tmp_path / "repository")
+    command, outputs = locked(repository, name)
+    expected = outcome(repository)
+    # Blocks of 512 bytes: PyTorch wants to write a few, as a trial, to a temporary file.
+    blocks = 0 if name == "check" else 1
+    if "boundary" not in name:  # their tables are smaller
+        no_space = ("sh", "-c", f"ulimit -f {blocks} && {command}")
+        told = call(repository, *no_space, status=1, WORKERS="1")
+        assert errors(told) in [
+            [
+                f"error: {output} cannot be written (File too large): see that its disk has space "
+                f"and that {Path(output).parent} is a folder you may write to, then run again"
+            ]
+            for output in outputs
+        ]
+        assert outcome(repository) == expected
+
+    target = repository / outputs[0]
+    put_another_kind_there(target)
+    is_file = target.is_file()
+    told = call(repository, *shlex.split(command), status=1)
+    there = "a file, not a folder" if is_file else "a folder, not a file"
+    assert errors(told) == [f"error: {outputs[0]} is {there}: move it away, then run again"]
+
+    (target.unlink if is_file else target.rmdir)()
+    target.with_name("moved").rename(target)
+    call(repository, *shlex.split(command))
+    assert outcome(repository) == expected

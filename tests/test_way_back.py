@@ -1,0 +1,76 @@
+"""The way back that README gives, from every state it names, where results round differently."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SMALL_STUDY
+from tests.repositories import begin, call, commit, copied, ran
+from tools.demo import change_params, copy_project
+
+OTHER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+"""PyTorch and its products then use the instructions of an older processor."""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Commit the results of another processor, and clone them without their data."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    origin = folder / "origin"
+    copy_project(Path(__file__).parent.parent, origin)
+    change_params(origin, **SMALL_STUDY)
+    begin(origin)
+    call(origin, "dvc", "repro", **OTHER_PROCESSOR)
+    commit(origin, "Results of another processor")
+    clone = folder / "clone"
+    call(folder, "git", "clone", "--quiet", str(origin), str(clone))
+    call(clone, "git", "config", "user.name", "A Reader")
+    call(clone, "git", "config", "user.email", "reader@example.org")
+    call(clone, "dvc", "repro")
+    if call(clone, "git", "status", "--porcelain", "metrics") == "":
+        pytest.skip("this processor rounds like an older one")
+    return clone
+
+
+def results(repository: Path) -> dict[str, bytes]:
+    places = [repository / "metrics", repository / "data"]
+    files = [file for place in places for file in place.rglob("*") if file.is_file()]
+    return {str(file.relative_to(repository)): file.read_bytes() for file in sorted(files)}
+
+
+def go_back(repository: Path, *, lock_restored: bool) -> list[str]:
+    """Do what README says; return the stages that computed anything."""
+    call(repository, "git", "restore", "params.yaml")
+    if lock_restored:
+        (repository / "dvc.lock").unlink()
+    return ran(call(repository, "dvc", "repro"))
+
+
+TABLES = ["aggregate", "plot", "record@digits-0.1", "record@digits-0.5", "record_candidate@digits"]
+"""What takes seconds; DVC takes the rest from its cache."""
+
+
+def test_after_an_experiment_the_way_back_takes_the_candidate_from_the_cache(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    repository = copied(elsewhere, tmp_path / "repository")
+    before = results(repository)
+    call(repository, "dvc", "exp", "run", "-S", "lr=0.48")
+    assert results(repository) != before
+    computed = go_back(repository, lock_restored=False)
+    assert computed == ["aggregate", "check", "plot", "record_candidate@digits"]
+    assert results(repository) == before
+
+
+@pytest.mark.parametrize("experiment", [False, True])
+def test_after_git_restore_the_way_back_takes_all_from_the_cache(
+    elsewhere: Path, tmp_path: Path, experiment: bool
+) -> None:
+    repository = copied(elsewhere, tmp_path / "repository")
+    before = results(repository)
+    if experiment:
+        call(repository, "dvc", "exp", "run", "-S", "lr=0.48")
+    call(repository, "git", "restore", ".")
+    assert results(repository) != before
+    assert go_back(repository, lock_restored=True) == sorted(["check", *TABLES])
+    assert results(repository) == before
