@@ -122,7 +122,7 @@ FULL_BATCHES = fabricate(grid=(0.1,), seeds=(11,), ends={})
         pytest.param(fabricate(layers=11), id="eleven hidden layers"),
         pytest.param(
             replace(FULL_BATCHES, history=FULL_BATCHES.history.assign(step=1)),
-            id="one step an epoch",
+            id="one step per epoch",
         ),
     ],
 )

@@ -26,7 +26,7 @@ import yaml
 from stages.common.errors import UserError, run
 from tests.repositories import AS_A_TERMINAL_DOES, PROJECT, begin, call, copied, environment
 from tools.demo import change_params, copy_project
-from tools.locks import check
+from tools.locks import LOCKS, check
 
 SMALL_STUDY = {
     "datasets": ["digits"],
@@ -183,10 +183,11 @@ def kill_one(
         seconds = seconds_until_gone(repository, process)
         left = [" ".join(each.info["cmdline"]) for each in living(repository)]
     faults = [f"{each} goes on" for each in left]
-    try:
-        check(repository / "dvc.lock")
-    except UserError:
-        (repository / "dvc.lock").unlink()  # as the message says
+    for lock in LOCKS:
+        try:
+            check(repository / lock)
+        except UserError:
+            (repository / lock).unlink()  # as the message says
     try:
         finish(repository, target, log)
     except UserError as error:
