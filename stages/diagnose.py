@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages.common.datasets import Prepared, load
 from stages.common.errors import run
-from stages.common.parameters import read_params
+from stages.common.parameters import CANDIDATE, read_params
 from stages.common.whole_files import whole_directory
 from stages.diagnostics import diagnostics_files
 from stages.diagnostics.diagnostics_files import Measured
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="holds processed/, runs/ and diagnostics/")
     parser.add_argument("--dataset", required=True)
     parser.add_argument(
-        "--lr", default=run_files.CANDIDATE, help="a rate of the grid; without it, the candidate"
+        "--lr", default=CANDIDATE, help="a rate of the grid; without it, the candidate"
     )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()

@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 
 from stages.common.errors import UserError, run
+from stages.common.parameters import CANDIDATE
 from stages.common.whole_files import whole_directory
-
-CANDIDATE = "candidate"
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages.common.datasets import Prepared, load
 from stages.common.errors import UserError, run
-from stages.common.parameters import read_params
+from stages.common.parameters import CANDIDATE, read_params
 from stages.common.whole_files import whole_directory
 from stages.training import run_files
 from stages.training.device import device_named, make_deterministic
@@ -43,7 +43,7 @@ def main() -> None:
     if arguments.lr is None:
         candidate = read_params(CandidateParams, arguments.params)
         declared: TrainParams = candidate
-        rate, name = float(candidate.lr), run_files.CANDIDATE
+        rate, name = float(candidate.lr), CANDIDATE
         title = f"{dataset} at {rate:g} (candidate)"
     else:
         declared = read_params(TrainParams, arguments.params)

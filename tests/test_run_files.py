@@ -50,8 +50,8 @@ def made(seeds: tuple[int, ...] = (7, 3)) -> Run:
             if name not in ("loss", "layer_gradient_norm")
         },
         parameters={
-            "weight_0": np.broadcast_to(of_seed[:, None, None], (3, len(seeds), 4, 5)),
-            "bias_0": np.broadcast_to(of_seed[:, None], (3, len(seeds), 5)),
+            "weight_0": np.broadcast_to(of_seed[:, None, None], (3, len(seeds), 784, 10)),
+            "bias_0": np.broadcast_to(of_seed[:, None, None], (3, len(seeds), 1, 10)),
         },
     )
 
@@ -182,6 +182,42 @@ def test_a_history_with_other_columns_is_refused(saved: Path) -> None:
 def test_a_history_with_a_row_too_few_is_refused(saved: Path) -> None:
     made().history[:3].to_csv(saved / "history.csv", index=False)
     assert refusal(saved) == damaged(saved, "history.csv has 3 rows, not 4")
+
+
+@pytest.mark.parametrize(
+    ("changed", "shape", "told"),
+    [
+        (
+            "weight_0",
+            (3, 2, 783, 10),
+            "layer 0 of parameters.npz takes 784 units and has the shapes "
+            "(3, 2, 783, 10) and (3, 2, 1, 10)",
+        ),
+        (
+            "bias_0",
+            (3, 2, 1, 9),
+            "layer 0 of parameters.npz takes 784 units and has the shapes "
+            "(3, 2, 784, 10) and (3, 2, 1, 9)",
+        ),
+    ],
+)
+def test_layers_that_do_not_fit_together_are_refused(
+    saved: Path, changed: str, shape: tuple[int, ...], told: str
+) -> None:
+    with np.load(saved / "parameters.npz") as archive:
+        arrays = dict(archive) | {changed: np.zeros(shape, np.float32)}
+    np.savez(saved / "parameters.npz", **arrays)
+    assert refusal(saved) == damaged(saved, told)
+
+
+def test_a_last_layer_of_other_than_ten_classes_is_refused(saved: Path) -> None:
+    layer = {
+        "weight_0": np.zeros((3, 2, 784, 9), np.float32),
+        "bias_0": np.zeros((3, 2, 1, 9), np.float32),
+    }
+    np.savez(saved / "parameters.npz", **layer)
+    told = "the last layer of parameters.npz has 9 units, not 10"
+    assert refusal(saved) == damaged(saved, told)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import (
     LambdaLR,
     LinearLR,
     LRScheduler,
+    MultiStepLR,
     SequentialLR,
     StepLR,
 )
@@ -35,6 +36,7 @@ def cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
         ("constant", lambda o: LambdaLR(o, lambda _: 1.0), False),
         ("notebook", lambda o: LambdaLR(o, lambda epoch: 1.0 if epoch < 3 else 0.9), False),
         ("step", lambda o: StepLR(o, step_size=2, gamma=0.3), False),
+        ("drop", lambda o: MultiStepLR(o, milestones=[2], gamma=0.3), False),
         ("cosine", lambda o: cosine(o, EPOCHS * STEPS), True),
         ("warmup", warmup, True),
         (

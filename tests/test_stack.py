@@ -322,7 +322,7 @@ def test_one_number_makes_a_network_not_finite(value: float) -> None:
 
 def test_scores_find_their_places_in_a_larger_stack() -> None:
     scores = Scores(*torch.tensor([[1.5, 2.5], [0.3, 0.4], [60.0, 70.0]], dtype=torch.float64))
-    spread = scores.spread(torch.tensor([False, True, False, True]), accuracy=0.1)
+    spread = scores.spread(torch.tensor([1, 3]), 4, accuracy=0.1)
     assert spread.accuracy.tolist() == [0.1, 0.3, 0.1, 0.4]
     for values, expected in ((spread.loss, [1.5, 2.5]), (spread.mape, [60.0, 70.0])):
         assert values[[1, 3]].tolist() == expected

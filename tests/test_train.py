@@ -238,14 +238,14 @@ def test_a_run_is_that_of_a_plain_loop(
         )
         for quantity, array in run.steps.items():
             np.testing.assert_allclose(
-                array[:, network], [step[quantity] for step in plain.steps], rtol=2e-4, atol=2e-6
+                array[:, network], [step[quantity] for step in plain.steps], rtol=1e-3, atol=2e-6
             )
         for epoch, parameters in enumerate(plain.parameters):
             for place, values in enumerate(parameters):
                 kind = ("weight", "bias")[place % 2]
                 ours = run.parameters[f"{kind}_{place // 2}"][epoch, network]
                 theirs = values.T if kind == "weight" else values[None]
-                np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-6)
+                np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=2e-5)
         for number, row in enumerate(plain.epochs):
             steps = plain.steps[number * STEPS : (number + 1) * STEPS]
             norms, updates = (
@@ -253,7 +253,7 @@ def test_a_run_is_that_of_a_plain_loop(
             )
             expected.append(row | norms | updates)
     ours = run.history.drop(columns="noise_scale")
-    pd.testing.assert_frame_equal(ours, pd.DataFrame(expected), rtol=2e-4, check_dtype=False)
+    pd.testing.assert_frame_equal(ours, pd.DataFrame(expected), rtol=1e-3, check_dtype=False)
 
 
 def test_a_network_that_dies_is_that_of_a_plain_loop_and_disturbs_no_other(

@@ -152,7 +152,7 @@ def test_steps_of_all_epochs_lie_end_to_end() -> None:
 
 def test_steps_find_their_places_in_a_larger_stack() -> None:
     steps = epoch(5, 0, networks=2).steps
-    spread = steps.spread(torch.tensor([True, False, False, True]))
+    spread = steps.spread(torch.tensor([0, 3]), 4)
     assert spread.layer_gradient_norm.shape == (5, 4, 2)
     for name, values in vars(spread).items():
         assert torch.equal(values[:, [0, 3]], getattr(steps, name))

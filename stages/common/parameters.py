@@ -26,6 +26,8 @@ from stages.common.errors import UserError
 
 Declared = TypeVar("Declared", bound=BaseModel)
 
+CANDIDATE = "candidate"
+"""The folder of the runs at the rate `lr`; those of the grid are in folders of their number."""
 LARGEST_RATE = 1_000_000
 """A rate names a folder, so its digits are few."""
 MOST_RATES = 100

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stages.common.errors import UserError
+from stages.common.tables import read_table
 from stages.common.whole_files import json_text
 from stages.training import run_files
 
@@ -90,7 +91,7 @@ def load(folder: Path) -> Measured:
     for name, columns in TABLES.items():
         path = folder / f"{name}.csv"
         with _reading(path, command):
-            tables[name] = run_files.read_table(path, columns)
+            tables[name] = read_table(path, columns)
     path = folder / "run.json"
     with _reading(path, command):
         facts = run_files.read_facts(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 from stages.common.datasets import Prepared
 from stages.diagnostics import features
 from stages.diagnostics.diagnostics_files import FEATURES, SHARPNESS
-from stages.diagnostics.parameters import Diagnose, DiagnoseParams
+from stages.diagnostics.parameters import MOST_PRODUCTS, Diagnose, DiagnoseParams
 from stages.diagnostics.sharpness import hessian_operator, largest_eigenvalue
 from stages.training.device import device_named
 from stages.training.pixels import Pixels
@@ -22,7 +22,6 @@ from stages.training.stack import Stack
 from stages.training.workers import advance
 
 CHUNK = 1000
-MOST_PRODUCTS = 100
 QUANTITIES = (features.positive_share, features.feature_sparsity, features.effective_rank)
 """What is measured of a hidden layer on the sample, by the names of its columns."""
 

@@ -8,6 +8,9 @@ from stages.common.datasets import DatasetName
 from stages.common.parameters import Count, Positive, Section, Share
 from stages.training.parameters import Device, Normalization
 
+MOST_PRODUCTS = 100
+"""Of the Hessian with a vector, and as many vectors of the parameters' size are kept."""
+
 
 class Diagnose(Section):
     """What is measured of the weights that training kept."""

@@ -11,10 +11,10 @@ from scipy import stats
 
 from stages.common.datasets import DatasetName
 from stages.common.errors import UserError
+from stages.common.parameters import CANDIDATE
 from stages.diagnostics import diagnostics_files
 from stages.diagnostics.diagnostics_files import Measured
 from stages.results.parameters import AggregateParams
-from stages.training.run_files import CANDIDATE
 
 CONFIDENCE = 0.95
 FEWEST_FOR_AN_INTERVAL = 3

@@ -73,7 +73,7 @@ def _train_epoch(
         recipe: Batch size and clipping.
     """
     train = splits.train
-    running = stack.finite().cpu()
+    running = moving_networks(stack, len(train.labels), recipe.batch_size)
     moving = stack.only(running)
     order = order[running].to(train.labels.device)
     this = Pass(
@@ -88,17 +88,29 @@ def _train_epoch(
     for step in range(len(rates) if moving.size else 0):
         descent.step(this, step)
     stack.put(running, moving)
-    by_step = training_log.Steps.of(this).spread(running)
+    by_step = training_log.Steps.of(this).spread(running, stack.size)
     # Where every class has the score NaN, the first counts as the largest.
     first_class = float((train.labels == 0).double().mean())
     return training_log.Epoch(
-        train=score(this.predictions).spread(running, first_class),
+        train=score(this.predictions).spread(running, stack.size, first_class),
         validation=splits.validation.scores_of(stack),
         test=splits.test.scores_of(stack),
         learning_rates=rates[-1],
         steps=by_step,
         noise_scale=by_step.noise_scale(recipe.batch_size),
     )
+
+
+def moving_networks(stack: Stack, examples: int, batch: int) -> Tensor:
+    """List by number the networks whose parameters are finite; one that is alone may be twice.
+
+    A product of one example with a single network is another routine's, which rounds otherwise than
+    the one for several: where such a batch comes, a network alone is computed twice.
+    """
+    running = stack.finite().cpu().nonzero()[:, 0]
+    if len(running) == 1 and 1 in (batch, examples % batch):
+        return running.repeat(2)
+    return running
 
 
 def train_block(

@@ -29,7 +29,8 @@ Width = Annotated[
 ]
 """Two layers of 10,000 units already have 100 million weights (400 MB) between them."""
 Device = Literal["auto", "cpu", "cuda", "mps"]
-ScheduleName = Literal["constant", "notebook", "step", "cosine", "warmup", "warmup_cosine"]
+ScheduleName = Literal["constant", "notebook", "step", "drop", "cosine", "warmup", "warmup_cosine"]
+Decay = Annotated[Positive, Field(le=1, description="a number above 0 and at most 1")]
 ClipNorm = Annotated[
     Positive | None, Field(description="a finite number above 0, or nothing for no clipping")
 ]
@@ -65,7 +66,7 @@ class Schedule(Section):
     """How the learning rate changes as training goes on."""
 
     name: ScheduleName
-    decay: Annotated[Positive, Field(le=1, description="a number above 0 and at most 1")]
+    decay: Decay
     decay_epochs: Count
     warmup_epochs: Positive
 

@@ -1,7 +1,7 @@
 """What training leaves in data/runs/<dataset>/<rate>/, and how the later stages read it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.common.datasets import read_arrays
+from stages.common.datasets import CLASSES, SIDE, read_arrays
 from stages.common.errors import UserError
+from stages.common.parameters import CANDIDATE
+from stages.common.tables import read_table
 from stages.common.whole_files import json_text
-
-CANDIDATE = "candidate"
 
 SPLITS = ("train", "validation", "test")
 SCORES = ("loss", "accuracy", "mape")
@@ -173,7 +173,20 @@ def _read_parameters(path: Path, lengths: set[int], networks: int, command: str)
     """Read the weights and biases of every layer, numbered from 0."""
     layers = range(len(read_arrays(path, command)) // 2)
     names = [f"{kind}_{layer}" for layer in layers for kind in ("weight", "bias")]
-    return _read_arrays(path, names, lengths, networks, command)
+    arrays = _read_arrays(path, names, lengths, networks, command)
+    width = SIDE**2
+    for layer in layers:
+        weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
+        following = weight.shape[-1]
+        if weight.shape[2:] != (width, following) or bias.shape[2:] != (1, following):
+            raise ValueError(
+                f"layer {layer} of {path.name} takes {width} units and has the shapes "
+                f"{weight.shape} and {bias.shape}"
+            )
+        width = following
+    if width != CLASSES:
+        raise ValueError(f"the last layer of {path.name} has {width} units, not {CLASSES}")
+    return arrays
 
 
 def _read_arrays(
@@ -199,19 +212,3 @@ def remedy(folder: Path, stage: str = "train", candidate_stage: str = "candidate
     dataset, rate = folder.parts[-2:]
     name = f"{candidate_stage}@{dataset}" if rate == CANDIDATE else f"{stage}@{dataset}-{rate}"
     return f"dvc repro --force --single-item {name}"
-
-
-def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read a CSV file that must have these columns, each of its type.
-
-    Raises:
-        OSError: It is absent or cannot be read.
-        ValueError: It has other columns, or none, or a value of another type.
-    """
-    try:
-        table = pd.read_csv(path)
-        if tuple(table.columns) == tuple(columns):
-            return table.astype(columns)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
-    raise ValueError(f"{path.name} has the columns {', '.join(table.columns)}")

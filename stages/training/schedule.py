@@ -17,8 +17,9 @@ def factors(schedule: Schedule, epochs: int, steps: int) -> Tensor:
         steps: Steps in one epoch.
 
     Returns:
-        (epochs, steps), float64. Equal to PyTorch's LambdaLR, StepLR, CosineAnnealingLR, LinearLR
-        and SequentialLR of the last two; the first two advance once an epoch, the others each step.
+        (epochs, steps), float64. Equal to PyTorch's LambdaLR, StepLR, MultiStepLR,
+        CosineAnnealingLR, LinearLR and SequentialLR of the last two; the first three advance once
+        an epoch, the others each step.
     """
     epoch = torch.arange(epochs, dtype=torch.float64)[:, None].expand(epochs, steps)
     step = torch.arange(epochs * steps, dtype=torch.float64).view(epochs, steps)
@@ -27,8 +28,11 @@ def factors(schedule: Schedule, epochs: int, steps: int) -> Tensor:
     match schedule.name:
         case "constant":
             return torch.ones_like(step)
-        case "notebook":
-            return torch.ones_like(step).where(epoch < NOTEBOOK_HOLD_EPOCHS, NOTEBOOK_FACTOR)
+        case "notebook" | "drop":
+            held, factor = schedule.decay_epochs, schedule.decay
+            if schedule.name == "notebook":
+                held, factor = NOTEBOOK_HOLD_EPOCHS, NOTEBOOK_FACTOR
+            return torch.ones_like(step).where(epoch < held, factor)
         case "step":
             return schedule.decay ** (epoch // schedule.decay_epochs)
         case "cosine":

@@ -161,7 +161,10 @@ class _Step:
             networks * batch, stack.widths[0], dtype=torch.uint8, device=like.device
         )
         self._one_hot = torch.eye(stack.widths[-1]).to(like)
-        self._ones = like.new_ones(networks, 1, batch)
+        # Two rows, of which one is used: where a product with a single network has one row, it is
+        # another routine's, which rounds otherwise.
+        self._ones = like.new_ones(networks, 2, batch)
+        self._bias_steps = [like.new_empty(networks, 2, width) for width in stack.widths[1:]]
         self._logits = like.new_empty(networks, stack.widths[-1], batch)
         self._probabilities = torch.empty_like(self._logits)
         self._deltas = [torch.empty_like(activation) for activation in self.activations[1:]]
@@ -275,7 +278,8 @@ class _Step:
         for depth, delta in enumerate(self._deltas):
             delta.mul_(self._scales[:, None, None])
             self.stack.weights[depth].baddbmm_(self.activations[depth].mT, delta, alpha=-1)
-            self.stack.biases[depth].baddbmm_(self._ones, delta, alpha=-1)
+            torch.bmm(self._ones, delta, out=self._bias_steps[depth])
+            self.stack.biases[depth].sub_(self._bias_steps[depth][:, :1])
 
 
 class StochasticGradientDescent:

@@ -44,17 +44,18 @@ class Scores(NamedTuple):
     mape: Tensor
     """Mean absolute percentage error of the true class's probability, 0 to 100."""
 
-    def spread(self, running: Tensor, accuracy: float) -> "Scores":
+    def spread(self, places: Tensor, size: int, accuracy: float) -> "Scores":
         """Give each network its place in a larger stack.
 
         Args:
-            running: (networks of the larger stack,), whether a network is among these.
+            places: (networks,), the number that each has there.
+            size: Networks of the larger stack.
             accuracy: That of the others, whose loss and MAPE are NaN.
         """
-        blank = running.new_full(running.shape, torch.nan, dtype=torch.float64)
+        blank = torch.full((size,), torch.nan, dtype=torch.float64)
         spread = Scores(blank, torch.full_like(blank, accuracy), blank.clone())
         for whole, part in zip(spread, self, strict=True):
-            whole[running] = part
+            whole[places] = part
         return spread
 
 
@@ -183,10 +184,14 @@ class Stack:
         Args:
             inputs: The split's images.
             labels: (examples,), int64.
-            chunk: Examples in one pass, small enough for the activations to stay in cache.
+            chunk: Examples in one pass, small enough for the activations to stay in cache, if no
+                example is left by itself.
         """
         like = self.weights[0]
         logits = like.new_empty(self.size, self.widths[-1], len(inputs))
+        if len(inputs) % chunk == 1:
+            # One example by itself would round otherwise with one network than with several.
+            chunk += 1
         for start in range(0, len(inputs), chunk):
             part = slice(start, start + chunk)
             logits[..., part] = self.logits(inputs[part]).mT

@@ -52,13 +52,14 @@ class Steps:
             relative_update=(this.scales.cpu() * gradient_norm / this.parameter_norms()).float(),
         )
 
-    def spread(self, running: Tensor) -> "Steps":
+    def spread(self, places: Tensor, size: int) -> "Steps":
         """Give each network its place in a larger stack; NaN for the others.
 
         Args:
-            running: (networks of the larger stack,), whether a network is among these.
+            places: (networks,), the number that each has there.
+            size: Networks of the larger stack.
         """
-        return Steps(**{name: _spread(values, running) for name, values in vars(self).items()})
+        return Steps(**{name: _spread(values, places, size) for name, values in vars(self).items()})
 
     def noise_scale(self, batch: int) -> Tensor:
         """Estimate tr(Σ)/‖G‖² over the epoch, (networks,): the batch at which noise equals signal.
@@ -86,9 +87,9 @@ def by_network(condense: Callable[[Tensor], Tensor], by_step: Tensor) -> Tensor:
     return torch.stack([condense(steps) for steps in by_step.T.contiguous()])
 
 
-def _spread(by_step: Tensor, running: Tensor) -> Tensor:
-    spread = by_step.new_full((len(by_step), len(running), *by_step.shape[2:]), torch.nan)
-    spread[:, running] = by_step
+def _spread(by_step: Tensor, places: Tensor, size: int) -> Tensor:
+    spread = by_step.new_full((len(by_step), size, *by_step.shape[2:]), torch.nan)
+    spread[:, places] = by_step
     return spread
 
 

@@ -1,7 +1,8 @@
 """A stage's networks are divided into blocks, which processes work on side by side.
 
 How many processes is the machine's affair and never a parameter: a network comes out the same, to
-the bit, whatever networks are in its block.
+the bit, whatever networks are in its block. The processes are this machine's, or those of the Dask
+cluster that DASK_SCHEDULER_ADDRESS names.
 """
 
 import multiprocessing
@@ -25,6 +26,8 @@ Result = TypeVar("Result")
 Show = Callable[[int], None]
 """Is told how many units are done, all blocks taken together."""
 
+CLUSTER = "DASK_SCHEDULER_ADDRESS"
+"""Dask's own variable: the address of a cluster's scheduler."""
 SECONDS_BETWEEN_LOOKS = 0.1
 BAR = "{desc}: {n_fmt} of {total_fmt} {unit}s |{bar}| {elapsed} so far, {remaining} left"
 
@@ -41,7 +44,8 @@ def in_blocks(
     """Cut items into contiguous blocks of almost equal size, one per worker, and work on each.
 
     A forked worker has `work`, and all it refers to, in memory that it shares with this process;
-    where processes cannot be forked, `work` is pickled. Items and results always are.
+    where processes cannot be forked, and for a cluster, `work` is pickled. Items and results always
+    are.
 
     Args:
         work: Turns a block into its result; it says what it has done by `advance`.
@@ -49,21 +53,28 @@ def in_blocks(
         title: What the progress is called.
         total: How many units there are to do for all items together.
         unit: What is counted, in the singular, such as "epoch".
-        alone: Keep all items in one block and in this process, as a GPU needs it.
+        alone: Keep all items in one block, as a GPU needs it; without a cluster, in this process.
 
     Returns:
         The results of the blocks, in the order of the items.
 
     Raises:
-        UserError: `work` raised one, a worker was killed, or WORKERS is no number of workers.
+        UserError: `work` raised one, a worker was killed, WORKERS is no number of workers, or the
+            cluster cannot be used.
     """
     most = workers()
-    blocks = _contiguous(items, 1 if alone else most)
     line_every = len(items) if total > len(items) else 1
     with _progress(title, total, unit, line_every) as show:
+        if os.environ.get(CLUSTER):
+            # Imported only here, as it brings Dask. No stage depends on it: where a block is worked
+            # on changes no result.
+            from stages import cluster  # noqa: PLC0415
+
+            return cluster.in_blocks(work, items, title=title, alone=alone, show=show)
+        blocks = contiguous(items, 1 if alone else most)
         if len(blocks) > 1:
             return _side_by_side(work, blocks, show)
-        return [_here(work, block, show) for block in blocks]
+        return [here(work, block, show) for block in blocks]
 
 
 def advance(units: int) -> None:
@@ -87,7 +98,7 @@ def workers() -> int:
     return int(said)
 
 
-def _contiguous(items: Sequence[Item], number: int) -> list[tuple[Item, ...]]:
+def contiguous(items: Sequence[Item], number: int) -> list[tuple[Item, ...]]:
     """Cut items into so many blocks, fewer if there are fewer items."""
     number = min(number, len(items))
     cuts = [len(items) * place // number for place in range(number + 1)] if number else []
@@ -125,10 +136,8 @@ def _nowhere(units: int) -> None:
 _advance: ContextVar[Callable[[int], None]] = ContextVar("_advance", default=_nowhere)
 
 
-def _here(
-    work: Callable[[tuple[Item, ...]], Result], block: tuple[Item, ...], show: Show
-) -> Result:
-    """Work on the only block in this process."""
+def here(work: Callable[[tuple[Item, ...]], Result], block: tuple[Item, ...], show: Show) -> Result:
+    """Work on a block in this process, and show how much of it is done."""
     done = 0
 
     def advanced(units: int) -> None:
