@@ -3,7 +3,7 @@
 import argparse
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -11,27 +11,28 @@ from typing import Self
 import psutil
 from pydantic import ConfigDict, model_validator
 
-from stages.audit.training.parameters import CORE, Audit
+from stages.audit.training.recipes import RecipeParams
 from stages.common.datasets import CLASSES, SIDE
 from stages.common.errors import UserError, run
 from stages.common.parameters import Split, broken_rule, checked, read_yaml
 from stages.common.whole_files import whole_file
-from stages.diagnostics.parameters import DiagnoseParams
+from stages.diagnostics.parameters import MOST_PRODUCTS, DiagnoseParams
 from stages.results.parameters import AggregateParams
-from stages.training.parameters import CandidateParams
+from stages.training.parameters import CandidateParams, Training
 
 COPIES = 3
 """Of its results, when a stage ends: as its workers gave them, joined, and as they are written."""
 FLOAT32_BYTES = 4
+Tree = Mapping[str, "Tree"]
+"""Names of folders → the names of those inside; none: nothing inside is looked at."""
 
 
-class Params(CandidateParams, DiagnoseParams, AggregateParams):
+class Params(CandidateParams, DiagnoseParams, AggregateParams, RecipeParams):
     """The whole of params.yaml: what every layer reads, and nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: Split
-    audit: Audit
 
     @model_validator(mode="after")
     def _every_dataset_has_a_threshold(self) -> Self:
@@ -41,32 +42,57 @@ class Params(CandidateParams, DiagnoseParams, AggregateParams):
                     f"outcome.threshold_accuracy.{dataset} is missing: "
                     f"give an accuracy from 0 up to, not including, 1"
                 )
+            if dataset not in self.audit.lower_threshold_accuracy:
+                raise broken_rule(
+                    f"audit.lower_threshold_accuracy.{dataset} is missing: "
+                    f"give an accuracy from 0 up to, not including, 1"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _every_recipe_fits(self) -> Self:
+        self.refuse_what_does_not_fit()
         return self
 
 
 def memory_bytes(params: Params) -> dict[str, int]:
-    """Estimate what the results of one stage take in memory, at least, when it ends.
+    """Estimate what one stage takes in memory, at least.
 
-    Training keeps the parameters after every epoch, and what every step was like. A recipe of the
-    audit keeps the steps of all its learning rates, but of their parameters the last.
+    Training keeps the parameters after every epoch, or of the audit's recipes the last, and what
+    every step was like. The search for the largest curvature keeps vectors of the parameters' size.
 
     Returns:
-        By the key of the seeds: what training one rate takes, and what one recipe takes.
+        By the keys that decide it: what training one rate takes, what training each recipe takes,
+        and what measuring one network takes.
     """
-    recipe, audit = params.training, params.audit
     layers = [*pairwise((SIDE**2, *params.network.hidden, CLASSES))]
     parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
     archive = 1_498 if params.datasets == ("digits",) else 60_000
     examples = archive * (1 - params.split.validation_fraction)
-    # The gradient norm of each layer, and five numbers of the whole network.
-    steps = recipe.epochs * math.ceil(examples / recipe.batch_size) * (len(layers) + 5)
-    ends = (recipe.epochs + 1) * parameters
-    rates = max(len(audit.recipes[name].rates or params.learning_rates) for name in audit.ladder)
-    rate, rung = COPIES * (ends + steps), ends + COPIES * rates * (parameters + steps)
-    return {
-        "seeds": FLOAT32_BYTES * len(params.seeds) * rate,
-        "audit.seeds": FLOAT32_BYTES * len(audit.seeds) * rung,
+
+    def of_steps(training: Training) -> int:
+        # The gradient norm of each layer, and five numbers of the whole network.
+        return training.epochs * math.ceil(examples / training.batch_size) * (len(layers) + 5)
+
+    def of_ends(training: Training) -> int:
+        return (training.epochs + 1) * parameters
+
+    core = params.training
+    needs = {
+        "seeds × network.hidden × training.epochs": len(params.seeds)
+        * COPIES
+        * (of_ends(core) + of_steps(core)),
+        "network.hidden": MOST_PRODUCTS * parameters,
     }
+    for name in (*params.audit.ladder, *params.audit.apart):
+        recipe = params.audit.recipes[name]
+        training, rates = params.changed(recipe), len(params.rates_of(recipe))
+        kept = of_ends(training) if recipe.by_epoch else parameters
+        needs[f"audit.networks × the rates and epochs of audit.recipes.{name}"] = (
+            params.audit.networks
+            * (of_ends(training) + COPIES * rates * (kept + of_steps(training)))
+        )
+    return {keys: FLOAT32_BYTES * numbers for keys, numbers in needs.items()}
 
 
 def refuse_what_memory_cannot_hold(params: Params, path: Path) -> None:
@@ -76,14 +102,12 @@ def refuse_what_memory_cannot_hold(params: Params, path: Path) -> None:
         UserError: Says which numbers are too large, what they take and what there is.
     """
     has = psutil.virtual_memory().total
-    networks = {"seeds": len(params.seeds), "audit.seeds": len(params.audit.seeds)}
-    for key, takes in memory_bytes(params).items():
+    for keys, takes in memory_bytes(params).items():
         if takes > has:
             raise UserError(
-                f"{path}: {key} × network.hidden × training.epochs = "
-                f"{networks[key]} × {list(params.network.hidden)} × {params.training.epochs}: "
-                f"takes {takes / 1e9:.1f} GB of memory, and this machine has {has / 1e9:.1f} GB: "
-                f"give fewer seeds, narrower layers, fewer epochs or larger batches"
+                f"{path}: {keys}: one stage takes {takes / 1e9:.1f} GB of memory, and this machine "
+                f"has {has / 1e9:.1f} GB: give fewer seeds, narrower layers, fewer epochs or "
+                f"larger batches"
             )
 
 
@@ -96,27 +120,31 @@ def leftovers(params: Params, data: Path, metrics: Path) -> Iterator[Path]:
     Args:
         params: What is named.
         data: The folder of runs/<dataset>/<rate>, diagnostics/<dataset>/<rate> and
-            audit/rungs/<dataset>/<recipe>.
-        metrics: The folder of runs/<dataset>/<rate> and of audit/<dataset>/<table>.csv.
+            audit/<dataset>/<recipe>/<group>.
+        metrics: The folder of runs/<dataset>/<rate> and of audit/cells/<dataset>/<recipe>/<group>.
     """
     audit = params.audit
-    rates = {"candidate", *map(str, params.learning_rates)}
-    tables = {f"{recipe}.csv" for recipe in audit.ladder}
-    tables |= {f"boundary-{recipe}.csv" for recipe in (CORE, *audit.boundaries)}
-    for place, named, is_ours in (
-        (data / "runs", rates, Path.is_dir),
-        (data / "diagnostics", rates, Path.is_dir),
-        (data / "audit" / "rungs", {*audit.ladder}, Path.is_dir),
-        (metrics / "runs", rates, Path.is_dir),
-        (metrics / "audit", tables, Path.is_file),
+    rates: Tree = {rate: {} for rate in ("candidate", *map(str, params.learning_rates))}
+    groups: Tree = {str(group): {} for group in audit.groups}
+    first: Tree = {str(audit.groups[0]): {}}
+    cells: Tree = dict.fromkeys(audit.ladder, groups) | dict.fromkeys(audit.apart, first)
+    for place, named in (
+        (data / "runs", rates),
+        (data / "diagnostics", rates),
+        (data / "audit", cells),
+        (metrics / "runs", rates),
+        (metrics / "audit" / "cells", cells),
     ):
-        for dataset in filter(Path.is_dir, visible(place)):
-            if dataset.name not in params.datasets:
-                yield dataset
-            else:
-                yield from (
-                    each for each in visible(dataset) if is_ours(each) and each.name not in named
-                )
+        yield from _unnamed(place, dict.fromkeys(params.datasets, named))
+
+
+def _unnamed(place: Path, named: Tree) -> Iterator[Path]:
+    """Find the folders below a place that a tree of names does not have."""
+    for folder in filter(Path.is_dir, visible(place)):
+        if folder.name not in named:
+            yield folder
+        elif named[folder.name]:
+            yield from _unnamed(folder, named[folder.name])
 
 
 def visible(folder: Path) -> list[Path]:

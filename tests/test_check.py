@@ -62,15 +62,22 @@ def test_the_output_is_the_same_whatever_valid_parameters_say(
             "unknown key split.sed: the keys known here are validation_fraction, seed",
         ),
         (
-            "- 0.384",
-            '- "0.4; touch x;#"',
+            "\n- 0.384",
+            '\n- "0.4; touch x;#"',
             'learning_rates.2 = "0.4; touch x;#": give a number above 0 and at most 1000000, '
             "such as 0.3",
         ),
         (
-            "resolution: 1.05",
-            "resolution: 1",
-            "audit.search.resolution = 1: give a ratio above 1, such as 1.05",
+            "      schedule: warmup_cosine\n    core_steep:",
+            "      schedule: warmup_cosine\n      decay: 2\n    core_steep:",
+            "audit.recipes.warmup_cosine.decay = 2: give a number above 0 and at most 1, "
+            "or nothing",
+        ),
+        (
+            "    warmup_epochs: 1",
+            "    warmup_epochs: 11",
+            "audit.recipes.warmup_cosine: schedule.warmup_epochs = 11 is longer than the "
+            "training: give at most 10, its epochs",
         ),
     ],
 )
@@ -98,21 +105,30 @@ def test_what_no_memory_holds_is_refused_before_anything_is_touched(
     # each of its 1,688 steps.
     has = psutil.virtual_memory().total / 1e9
     assert str(refused.value) == (
-        "params.yaml: seeds × network.hidden × training.epochs = 8 × [10000, 10000] × 100000: "
-        f"takes 1036556.1 GB of memory, and this machine has {has:.1f} GB: "
+        "params.yaml: seeds × network.hidden × training.epochs: one stage takes 1036556.1 GB of "
+        f"memory, and this machine has {has:.1f} GB: "
         "give fewer seeds, narrower layers, fewer epochs or larger batches"
     )
     assert files(tmp_path) == ["data/runs/mnist/0.7/run.json"]
 
 
+SEEDS = "seeds × network.hidden × training.epochs"
+
+
+def of_recipe(name: str) -> str:
+    return f"audit.networks × the rates and epochs of audit.recipes.{name}"
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({}, "seeds"),
-        ({"audit.seeds": list(range(60))}, "audit.seeds"),
-        ({"audit.recipes.clipped.rates": [n + 1 for n in range(100)]}, "audit.seeds"),
-        ({"datasets": ["digits"], "training.batch_size": 1}, "seeds"),
-        ({"split.validation_fraction": 0}, "seeds"),
+        ({}, of_recipe("core")),
+        ({"audit.apart": ["conventional"], "seeds": list(range(60))}, SEEDS),
+        (
+            {"audit.recipes.clipped.rates": [n + 1 for n in range(100)]},
+            of_recipe("clipped"),
+        ),
+        ({"audit.networks": 1, "seeds": [1], "network.hidden": [1000, 1000]}, "network.hidden"),
     ],
 )
 def test_what_memory_just_holds_is_accepted_and_a_byte_less_is_not(
@@ -136,7 +152,7 @@ def test_what_memory_just_holds_is_accepted_and_a_byte_less_is_not(
     machine(takes[key])
     run_stage(text)
     machine(takes[key] - 1)
-    with pytest.raises(UserError, match=f"^params.yaml: {key} × network.hidden × "):
+    with pytest.raises(UserError, match=f"^params.yaml: {key}: one stage takes "):
         run_stage(text)
 
 
@@ -174,10 +190,13 @@ def test_folders_that_the_parameters_no_longer_name_are_cleared_away(
     params = (
         PARAMS.replace("- 0.1\n", "- 1e-3\n- 1\n- 2.0\n", 1)
         .replace("- fashion_mnist\n", "")
-        .replace("  - as_published\n", "", 1)
+        .replace("  - clipped\n", "", 1)
+        .replace("  - 1000\n", "  - 1000\n  - 1010\n")
     )
     kept = [
-        "data/audit/rungs/mnist/fresh_start/run.json",
+        "data/audit/mnist/conventional/1000/1e-05/run.json",
+        "data/audit/mnist/core/1000/0.1/run.json",
+        "data/audit/mnist/core/1010/0.1/run.json",
         "data/diagnostics/mnist/0.2/run.json",
         "data/diagnostics/mnist/candidate/run.json",
         "data/runs/mnist/0.001/run.json",
@@ -185,16 +204,16 @@ def test_folders_that_the_parameters_no_longer_name_are_cleared_away(
         "data/runs/mnist/1/run.json",
         "data/runs/mnist/2.0/run.json",
         "data/runs/mnist/candidate/run.json",
-        "metrics/audit/mnist/boundary-clipped.csv",
-        "metrics/audit/mnist/boundary-core.csv",
-        "metrics/audit/mnist/fresh_start.csv",
+        "metrics/audit/cells/mnist/core/1010/networks.csv",
+        "metrics/audit/mnist.csv",
         "metrics/runs/mnist/0.001/run.json",
         "metrics/runs/mnist/candidate/run.json",
     ]
     cleared = [
-        "data/audit/rungs/fashion_mnist/fresh_start/run.json",
-        "data/audit/rungs/mnist/as_published/run.json",
-        "data/audit/rungs/mnist/core/run.json",
+        "data/audit/fashion_mnist/core/1000/0.1/run.json",
+        "data/audit/mnist/clipped/1000/0.1/run.json",
+        "data/audit/mnist/core/1020/0.1/run.json",
+        "data/audit/mnist/conventional/1010/1e-05/run.json",
         "data/diagnostics/fashion_mnist/0.2/run.json",
         "data/diagnostics/mnist/0.1/run.json",
         "data/runs/fashion_mnist/0.2/run.json",
@@ -202,10 +221,9 @@ def test_folders_that_the_parameters_no_longer_name_are_cleared_away(
         "data/runs/mnist/1.0/run.json",
         "data/runs/mnist/1e-3/run.json",
         "data/runs/mnist/2/run.json",
-        "metrics/audit/fashion_mnist/fresh_start.csv",
-        "metrics/audit/mnist/as_published.csv",
-        "metrics/audit/mnist/boundary-fresh_start.csv",
-        "metrics/audit/mnist/core.csv",
+        "metrics/audit/cells/fashion_mnist/core/1000/networks.csv",
+        "metrics/audit/cells/mnist/clipped/1000/networks.csv",
+        "metrics/audit/cells/mnist/conventional/1010/networks.csv",
         "metrics/runs/fashion_mnist/candidate/run.json",
         "metrics/runs/mnist/0.1/run.json",
     ]
@@ -222,7 +240,7 @@ def test_nothing_else_is_cleared_away(tmp_path: Path, run_stage: Callable[[str],
         "0.7/run.json",
         "data/0.7/run.json",
         "data/README.md",
-        "data/audit/0.7/run.json",
+        "data/audit/mnist/core/notes.txt",
         "data/diagnostics/mnist/notes.txt",
         "data/processed/digits.npz",
         "data/raw/0.7/run.json",
@@ -232,7 +250,7 @@ def test_nothing_else_is_cleared_away(tmp_path: Path, run_stage: Callable[[str],
         "data/runs/notes.txt",
         "metrics/0.7/run.json",
         "metrics/audit/mnist/0.7/run.json",
-        "metrics/audit/notes.csv",
+        "metrics/audit/networks.csv",
         "metrics/figures/0.7/run.json",
         "metrics/runs/.hidden/notes.txt",
         "metrics/runs/mnist/notes.csv",

@@ -20,12 +20,16 @@ SEED = "a whole number from 0 to 4294967295"
 SEEDS = "a list of 1 to 1000 different whole numbers, such as [42, 43]"
 RATE = "a number above 0 and at most 1000000, such as 0.3"
 SHARE = "a number from 0 up to, not including, 1"
-SCHEDULE = "one of constant, notebook, step, cosine, warmup, warmup_cosine"
+SCHEDULE = "one of constant, notebook, step, drop, cosine, warmup, warmup_cosine"
 CLIPPING = "a finite number above 0, or nothing for no clipping"
 RECIPE = "a name of up to 50 lower-case letters, digits and underscores"
+RECIPE_KEYS = (
+    "rates, start, normalization, units, by_epoch, epochs, batch_size, clip_norm, schedule, "
+    "decay, decay_epochs"
+)
 TOP = (
-    "lr, learning_rates, datasets, normalization, device, diagnose, outcome, seeds, network, "
-    "training, split, audit"
+    "network, training, device, audit, lr, learning_rates, datasets, normalization, diagnose, "
+    "outcome, seeds, split"
 )
 
 # What a message tells to write, for each place in params.yaml.
@@ -54,36 +58,50 @@ VALUES = {
     "outcome.trained_accuracy": SHARE,
     "outcome.burst_gradient_norm": "a gradient norm above 0",
     "audit.ladder.0": RECIPE,
-    "audit.seeds.0": SEED,
-    "audit.recipes.conventional.rates.0": RATE,
-    "audit.recipes.conventional.start": "one of fresh, carried",
-    "audit.recipes.conventional.normalization": "one of own, published",
-    "audit.recipes.conventional.schedule": SCHEDULE,
+    "audit.apart.0": RECIPE,
+    "audit.rates.0": RATE,
+    "audit.groups.0": SEED,
+    "audit.networks": "a whole number from 1 to 1000",
+    "audit.lower_threshold_accuracy.mnist": SHARE,
+    "audit.lower_threshold_accuracy.fashion_mnist": SHARE,
+    "audit.lower_threshold_accuracy.kmnist": SHARE,
+    "audit.lower_threshold_accuracy.digits": SHARE,
+    "audit.recipes.clipped_steep.rates.0": RATE,
     "audit.published_normalization.mnist.mean": "a finite number, such as 0.5",
     "audit.published_normalization.mnist.deviation": "a finite number above 0",
-    "audit.search.low": RATE,
-    "audit.search.high": RATE,
-    "audit.search.resolution": "a ratio above 1, such as 1.05",
-    "audit.boundaries.0": RECIPE,
 }
+OF_A_RECIPE = {
+    "audit.recipes.clipped_steep.start": "one of fresh, carried",
+    "audit.recipes.clipped_steep.normalization": "one of own, published",
+    "audit.recipes.clipped_steep.units": "one of drawn, permuted",
+    "audit.recipes.clipped_steep.by_epoch": "true or false",
+}
+"""Keys that may be left out, and have a value all the same."""
 OPTIONAL_VALUES = {
     "normalization.mean": "a finite number, or nothing",
     "normalization.deviation": "a finite number above 0, or nothing",
     "training.clip_norm": CLIPPING,
-    "audit.recipes.conventional.after": "the name of a recipe, core, or nothing",
-    "audit.recipes.conventional.clip_norm": CLIPPING,
+    "audit.recipes.clipped_steep.clip_norm": "a finite number above 0, or nothing",
+    "audit.recipes.clipped_steep.epochs": f"{WHOLE_NUMBER}, or nothing",
+    "audit.recipes.clipped_steep.batch_size": f"{WHOLE_NUMBER}, or nothing",
+    "audit.recipes.clipped_steep.schedule": "the name of a schedule, or nothing",
+    "audit.recipes.clipped_steep.decay": "a number above 0 and at most 1, or nothing",
+    "audit.recipes.clipped_steep.decay_epochs": f"{WHOLE_NUMBER}, or nothing",
 }
 LISTS = {
     "learning_rates": "a list of 1 to 100 different rates, such as [0.1, 0.2]",
     "datasets": "a list of different datasets out of mnist, fashion_mnist, kmnist, digits",
     "seeds": SEEDS,
-    "audit.seeds": SEEDS,
+    "audit.rates": "a list of 1 to 100 different rates, such as [0.1, 0.2]",
+    "audit.groups": "a list of different first seeds, such as [1000, 1010]",
     "network.hidden": "a list of 1 to 100 widths, such as [256, 128]",
     "audit.ladder": "a list of different names of recipes",
-    "audit.boundaries": "a list of different names of recipes",
+    "audit.apart": "a list of different names of recipes",
 }
 OPTIONAL_LISTS = {
-    "audit.recipes.conventional.rates": "a list of different rates, or nothing for the grid's",
+    "audit.recipes.clipped_steep.rates": (
+        "a list of different rates, or nothing for those of the audit"
+    ),
 }
 SECTIONS = {
     "split": "a section with the keys validation_fraction, seed",
@@ -95,18 +113,16 @@ SECTIONS = {
     "outcome": "a section with the keys threshold_accuracy, trained_accuracy, burst_gradient_norm",
     "outcome.threshold_accuracy": "an accuracy, 0 to 1, for each known dataset",
     "audit": (
-        "a section with the keys ladder, seeds, recipes, published_normalization, search, "
-        "boundaries"
+        "a section with the keys rates, groups, networks, ladder, apart, recipes, "
+        "published_normalization, lower_threshold_accuracy"
     ),
     "audit.recipes": "recipes by name",
-    "audit.recipes.conventional": (
-        "a section with the keys after, rates, start, normalization, clip_norm, schedule"
-    ),
+    "audit.recipes.clipped_steep": f"a section with the keys {RECIPE_KEYS}",
+    "audit.lower_threshold_accuracy": "an accuracy, 0 to 1, for each known dataset",
     "audit.published_normalization": "mean and deviation for each dataset that has published ones",
     "audit.published_normalization.mnist": "a section with the keys mean, deviation",
-    "audit.search": "a section with the keys low, high, resolution",
 }
-ALLOWED = VALUES | OPTIONAL_VALUES | LISTS | OPTIONAL_LISTS | SECTIONS
+ALLOWED = VALUES | OF_A_RECIPE | OPTIONAL_VALUES | LISTS | OPTIONAL_LISTS | SECTIONS
 
 # Wrong values as messages show them.
 WRONG_ANYWHERE = {
@@ -131,9 +147,9 @@ MERGING_BOMB = f"s0: &s0 {{key: 1}}\n{MERGES}".encode()
 
 def wrong_values(key: str) -> dict[str, Any]:
     """Choose what is wrong at a place, however the rest is."""
-    wrong = dict(WRONG_ANYWHERE)
-    if key != "audit.recipes.conventional.after":
-        wrong |= TEXT
+    wrong = WRONG_ANYWHERE | TEXT
+    if key.endswith("by_epoch"):
+        del wrong["true"]
     if key not in OPTIONAL_VALUES | OPTIONAL_LISTS:
         wrong |= NULL
     if key not in SECTIONS:
@@ -144,6 +160,7 @@ def wrong_values(key: str) -> dict[str, Any]:
 
 
 CONTENT = read_yaml(PROJECT / "params.yaml")
+RECIPES = ", ".join(CONTENT["audit"]["recipes"])
 
 
 def project() -> dict[str, Any]:
@@ -194,8 +211,11 @@ def test_every_key_of_the_file_is_among_those_tried() -> None:
         return {*content, *inner}
 
     content = project()
-    # One recipe and one dataset stand for all.
-    content["audit"]["recipes"] = {"conventional": content["audit"]["recipes"]["conventional"]}
+    # One recipe, with the keys of all, and one dataset stand for all.
+    recipes = content["audit"]["recipes"]
+    content["audit"]["recipes"] = {
+        "clipped_steep": {k: 0 for each in recipes.values() for k in each}
+    }
     del content["audit"]["published_normalization"]["fashion_mnist"]
     assert keys(content) == {key for key in ALLOWED if not key.endswith(".0")}
 
@@ -204,12 +224,16 @@ def test_every_key_of_the_file_is_among_those_tried() -> None:
     "key",
     sorted(
         {key for key in ALLOWED if not key.endswith(".0")}
+        - {key for key in ALLOWED if key.startswith("audit.recipes.")}
         - {
             "outcome.threshold_accuracy.mnist",
             "outcome.threshold_accuracy.fashion_mnist",
             "outcome.threshold_accuracy.kmnist",
             "outcome.threshold_accuracy.digits",
-            "audit.recipes.conventional",
+            "audit.lower_threshold_accuracy.mnist",
+            "audit.lower_threshold_accuracy.fashion_mnist",
+            "audit.lower_threshold_accuracy.kmnist",
+            "audit.lower_threshold_accuracy.digits",
             "audit.published_normalization.mnist",
         }
     ),
@@ -236,13 +260,13 @@ def test_a_missing_key_is_named(key: str) -> None:
         ("training.schedule.gamma", "name, decay, decay_epochs, warmup_epochs"),
         ("diagnose.example", "examples, every_epochs, tolerance"),
         ("outcome.trained", "threshold_accuracy, trained_accuracy, burst_gradient_norm"),
-        ("audit.steps", "ladder, seeds, recipes, published_normalization, search, boundaries"),
         (
-            "audit.recipes.clipped.clip",
-            "after, rates, start, normalization, clip_norm, schedule",
+            "audit.steps",
+            "rates, groups, networks, ladder, apart, recipes, published_normalization, "
+            "lower_threshold_accuracy",
         ),
+        ("audit.recipes.clipped.clip", RECIPE_KEYS),
         ("audit.published_normalization.mnist.std", "mean, deviation"),
-        ("audit.search.mid", "low, high, resolution"),
     ],
 )
 def test_an_unknown_key_is_told_with_the_known_ones(key: str, known: str) -> None:
@@ -261,6 +285,11 @@ def test_an_unknown_key_is_told_with_the_known_ones(key: str, known: str) -> Non
         (
             "audit.published_normalization.cifar",
             "unknown key audit.published_normalization.cifar: "
+            "give one of mnist, fashion_mnist, kmnist, digits",
+        ),
+        (
+            "audit.lower_threshold_accuracy.cifar",
+            "unknown key audit.lower_threshold_accuracy.cifar: "
             "give one of mnist, fashion_mnist, kmnist, digits",
         ),
         ("audit.recipes.Clipped", f"unknown key audit.recipes.Clipped: give {RECIPE}"),
@@ -310,18 +339,21 @@ def test_a_misspelt_key_is_told_before_the_one_that_it_was_to_be() -> None:
         ("training.schedule.decay_epochs", "1"),
         ("training.schedule.decay_epochs", "100000"),
         ("training.schedule", "{name: warmup, decay: 1, decay_epochs: 1, warmup_epochs: 10}"),
-        ("training.schedule", "{name: cosine, decay: 1, decay_epochs: 1, warmup_epochs: 11}"),
+        ("training.schedule", "{name: cosine, decay: 1, decay_epochs: 1, warmup_epochs: 10}"),
         ("diagnose.examples", "1"),
         ("diagnose.every_epochs", "100000"),
         ("diagnose.tolerance", "0.9999999999999999"),
         ("outcome.threshold_accuracy.mnist", "0"),
         ("outcome.trained_accuracy", "0.9999999999999999"),
         ("outcome.burst_gradient_norm", "5e-324"),
-        ("audit.recipes.clipped.after", "conventional"),
         ("audit.recipes.clipped.rates", "[0.1]"),
+        ("audit.recipes.clipped", "{}"),
+        ("audit.recipes.clipped.schedule", "null"),
         ("audit.published_normalization", "{}"),
-        ("audit.search", "{low: 1, high: 1.0000000000000002, resolution: 1.0000000000000002}"),
-        ("audit.boundaries", "[clipped, conventional]"),
+        ("audit.groups", "[10, 0, 20]"),
+        ("audit.networks", "1"),
+        ("audit.networks", "1000"),
+        ("audit.apart", "[conventional]"),
     ],
 )
 def test_the_outermost_values_are_accepted(tmp_path: Path, key: str, value: str) -> None:
@@ -361,8 +393,10 @@ def test_the_outermost_values_are_accepted(tmp_path: Path, key: str, value: str)
         ("diagnose.tolerance", "1", "1"),
         ("outcome.threshold_accuracy.mnist", "1", "1"),
         ("outcome.burst_gradient_norm", "0", "0"),
-        ("audit.search.low", "0", "0"),
-        ("audit.search.resolution", "1", "1"),
+        ("audit.networks", "0", "0"),
+        ("audit.networks", "1001", "1001"),
+        ("audit.groups.0", "-1", "-1"),
+        ("audit.lower_threshold_accuracy.mnist", "1", "1"),
         ("audit.published_normalization.mnist.deviation", "0", "0"),
         ("lr", "1e400", ".inf"),
         ("lr", "7" * 5000, '"' + "7" * 79 + "…"),
@@ -419,9 +453,9 @@ def test_a_list_that_is_too_long_is_refused(key: str, count: int) -> None:
         ),
         ("seeds", [3, 3], f"seeds = [3, 3]: 3 appears twice; give {LISTS['seeds']}"),
         (
-            "audit.boundaries",
-            ["clipped", "clipped"],
-            'audit.boundaries = ["clipped", "clipped"]: clipped appears twice; '
+            "audit.apart",
+            ["large", "large"],
+            'audit.apart = ["large", "large"]: large appears twice; '
             "give a list of different names of recipes",
         ),
         (
@@ -446,28 +480,30 @@ def test_a_list_that_is_too_long_is_refused(key: str, count: int) -> None:
             "outcome.threshold_accuracy.fashion_mnist is missing: "
             "give an accuracy from 0 up to, not including, 1",
         ),
-        ("audit.search.low", 1.6, "audit.search: low = 1.6 is not below high = 1.6"),
-        ("audit.search.low", 2, "audit.search: low = 2 is not below high = 1.6"),
         (
-            "audit.ladder.0",
-            "cliped",
-            "audit: cliped is no recipe: give core or one of as_published, fresh_start, "
-            "standardized, clipped, warmup_cosine, conventional",
+            "audit.lower_threshold_accuracy",
+            {"mnist": 0.9},
+            "audit.lower_threshold_accuracy.fashion_mnist is missing: "
+            "give an accuracy from 0 up to, not including, 1",
+        ),
+        ("audit.ladder.0", "cliped", f"audit: cliped is no recipe: give one of {RECIPES}"),
+        ("audit.apart.0", "rm -rf", f'audit.apart.0 = "rm -rf": give {RECIPE}'),
+        (
+            "audit.apart.0",
+            "core",
+            "audit: core is in both ladder and apart: name it in one of them",
         ),
         (
-            "audit.boundaries.0",
-            "cliped",
-            "audit: cliped is no recipe: give core or one of as_published, fresh_start, "
-            "standardized, clipped, warmup_cosine, conventional",
+            "audit.groups",
+            [1009, 1000],
+            "audit: groups 1000 and 1009 share seeds, as each has 10: "
+            "give first seeds that are further apart",
         ),
         (
-            "audit.recipes.clipped.after",
-            "rm -rf",
-            "audit: rm -rf is no recipe: give core or one of as_published, fresh_start, "
-            "standardized, clipped, warmup_cosine, conventional",
+            "audit.recipes.warmup_cosine.epochs",
+            0,
+            f"audit.recipes.warmup_cosine.epochs = 0: give {WHOLE_NUMBER}, or nothing",
         ),
-        ("audit.ladder", ["core"], "audit: core is the recipe of training: leave it out here"),
-        ("audit.boundaries", ["core"], "audit: core is the recipe of training: leave it out here"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(key: str, value: Any, told: str) -> None:
@@ -480,14 +516,6 @@ def test_the_name_of_a_recipe_has_at_most_50_characters() -> None:
     checked(Params, changed("audit.recipes", recipes | {"a" * 50: recipe}), Path("params.yaml"))
     assert refusal(changed("audit.recipes", recipes | {"a" * 51: recipe})) == (
         f"params.yaml: unknown key audit.recipes.{'a' * 51}: give {RECIPE}"
-    )
-
-
-def test_no_recipe_is_called_core() -> None:
-    content = project()
-    content["audit"]["recipes"]["core"] = content["audit"]["recipes"]["clipped"]
-    assert refusal(content) == (
-        "params.yaml: audit: core is the recipe of training: leave it out here"
     )
 
 

@@ -53,7 +53,7 @@ def test_setting_a_value_changes_its_line_alone(tmp_path: Path, key: str) -> Non
         "network.hidden=[16,12,11]",
         "audit.ladder=[clipped]",
         "audit.recipes.conventional.rates=null",
-        "audit.boundaries=[conventional,clipped]",
+        "audit.groups=[1000,1010]",
     ],
 )
 def test_setting_a_list_keeps_all_that_does_not_belong_to_it(tmp_path: Path, setting: str) -> None:

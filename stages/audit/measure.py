@@ -1,29 +1,32 @@
-"""Sum up the networks of one rung: how each ended, what it scored last, what its units do."""
+"""Measure the networks of one recipe: how each ended, what it scored, what its units do."""
 
 import argparse
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from stages.audit.training.recipes import RungParams
+from stages.audit.training.parameters import Recipe
+from stages.audit.training.recipes import RecipeParams
 from stages.common.datasets import Prepared, load
 from stages.common.errors import run
 from stages.common.parameters import read_params
-from stages.common.whole_files import whole_file
+from stages.common.whole_files import whole_directory
 from stages.diagnostics import features
 from stages.diagnostics.outcomes import outcomes
 from stages.diagnostics.parameters import Diagnose, Outcome
-from stages.training import run_files
+from stages.training import run_files, workers
 from stages.training.device import device_named, make_deterministic
+from stages.training.parameters import Normalization
 from stages.training.splits import Splits
 from stages.training.stack import Stack
 
 DIGITS = 6
-"""Significant digits in the table."""
+"""Significant digits in the tables."""
 LAST_EPOCH = {
     "validation_accuracy": "validation_accuracy",
     "test_accuracy": "test_accuracy",
@@ -33,76 +36,225 @@ LAST_EPOCH = {
     "gradient_norm_mean": "gradient_norm",
 }
 """Column of the history → column of the table, which has the last epoch's value."""
+NETWORK = ["learning_rate", "seed"]
+NETWORK_EPOCH = [*NETWORK, "epoch"]
+LOSS_AND_NORM = ("train_loss", "parameter_norm")
+SCORES = ["test_accuracy", "validation_accuracy"]
+"""Columns of the history that stand in the table of epochs."""
+QUANTITIES = (features.feature_sparsity, features.effective_rank)
+"""What is measured of a hidden layer on the sample, by the names of its columns."""
 
 
-class MeasureParams(RungParams):
-    """The part of params.yaml that measuring a rung reads."""
+class MeasureParams(RecipeParams):
+    """The part of params.yaml that measuring a recipe reads."""
 
     diagnose: Diagnose
     outcome: Outcome
 
 
-def measured(ended: run_files.Run, sample: Tensor, outcome: Outcome) -> pd.DataFrame:
-    """Sum up the networks of one learning rate, one row per seed.
+def networks_table(ended: run_files.Run, declared: MeasureParams) -> pd.DataFrame:
+    """Sum up the networks of one learning rate, one row per seed, but for their units.
 
     Args:
-        ended: A run of a rung; of its parameters, the last are measured.
-        sample: (examples, pixels), what the hidden units are measured on.
-        outcome: How it is judged how a network ended.
+        ended: A run of a recipe.
+        declared: How it is judged how a network ended, and the lower thresholds.
     """
-    facts = ended.facts
-    last = ended.history[ended.history["epoch"] == facts["epochs"]].set_index("seed")
-    table = outcomes(ended, outcome).set_index("seed")
+    facts, rule = ended.facts, declared.outcome
+    lower = {"threshold_accuracy": declared.audit.lower_threshold_accuracy}
+    table = outcomes(ended, rule).set_index("seed")
+    table["steps_to_lower_threshold"] = outcomes(ended, rule.model_copy(update=lower)).set_index(
+        "seed"
+    )["steps_to_threshold"]
+    table["began_with_burst"] = began_with_burst(ended, table["lost_step"], rule)
     table["chance_accuracy"] = facts["chance_accuracy"]
-    table = table.join(last[list(LAST_EPOCH)].rename(columns=LAST_EPOCH))
-    table = table.join(feature_sparsity(ended, sample)).reset_index()
+    history = ended.history.set_index("seed")
+    first, last = history[history["epoch"] == 1], history[history["epoch"] == facts["epochs"]]
+    table["first_epoch_accuracy"] = first["validation_accuracy"]
+    table = table.join(last[list(LAST_EPOCH)].rename(columns=LAST_EPOCH)).reset_index()
     table.insert(0, "learning_rate", facts["learning_rate"])
     return table
 
 
-def feature_sparsity(ended: run_files.Run, sample: Tensor) -> pd.DataFrame:
-    """Measure each hidden layer at the end of a run, by seed; NaN without finite parameters."""
-    last = {name: values[-1] for name, values in ended.parameters.items()}
-    stack = Stack.from_arrays(last).to(sample.device)
-    names = [f"feature_sparsity_{layer + 1}" for layer in range(len(stack.widths) - 2)]
-    table = pd.DataFrame(np.nan, index=ended.facts["seeds"], columns=names)
-    alive = stack.finite().cpu()
-    if alive.any():
-        with torch.inference_mode():
-            *hidden, _ = stack.only(alive).activations(sample)
-            for name, activations in zip(names, hidden, strict=True):
+def began_with_burst(ended: run_files.Run, lost_step: pd.Series, rule: Outcome) -> pd.Series:
+    """Tell of each lost network whether its loss began with a burst: 1 or 0, missing for others.
+
+    Args:
+        ended: The run.
+        lost_step: By seed, from 1; missing where a network was not lost.
+        rule: Its `burst_gradient_norm` bounds the gradient norm of any other step.
+    """
+    norms = ended.steps["gradient_norm"]
+    # A norm that is NaN is not within the bound either.
+    told = [
+        pd.NA
+        if pd.isna(step)
+        else int(not norms[int(step) - 1, network] <= rule.burst_gradient_norm)
+        for network, step in enumerate(lost_step)
+    ]
+    return pd.Series(told, index=lost_step.index, dtype="Int64")
+
+
+def measure_block(
+    seeds: Sequence[int],
+    *,
+    runs: Sequence[run_files.Run],
+    prepared: Prepared,
+    declared: MeasureParams,
+    normalization: Normalization,
+    by_epoch: bool,
+) -> list[dict[str, float]]:
+    """Measure some seeds' networks at the end of every run, or after each of its epochs.
+
+    Each network is measured alone: nothing that is measured of it can depend on which others are
+    in its block, not even by a bit.
+
+    Args:
+        seeds: Which networks.
+        runs: Their facts and parameters are read.
+        prepared: The dataset.
+        declared: The size of the sample.
+        normalization: What the networks were trained with.
+        by_epoch: Whether all epochs are measured, and the loss as well.
+
+    Returns:
+        One row per network and epoch, as long as its parameters are finite.
+    """
+    splits = Splits.of(prepared, normalization, device_named(declared.device))
+    sample = splits.train.inputs[: declared.diagnose.examples]
+    rows = []
+    for ended in runs:
+        last = ended.facts["epochs"]
+        for seed in seeds:
+            network = ended.facts["seeds"].index(seed)
+            for epoch in range(1, last + 1) if by_epoch else [last]:
+                stack = Stack.from_arrays(_kept(ended.parameters, epoch - last - 1, network))
+                if stack.finite().all():
+                    stack = stack.to(sample.device)
+                    row = {"learning_rate": ended.facts["learning_rate"], "seed": seed}
+                    loss = loss_and_norm(stack, splits) if by_epoch else {}
+                    rows.append(row | {"epoch": epoch} | loss | units_of(stack, sample))
+                workers.advance(1)
+    return rows
+
+
+def _kept(
+    parameters: Mapping[str, NDArray[np.float32]], place: int, network: int
+) -> dict[str, NDArray[np.float32]]:
+    """Select one network at one of the times that were kept, as a stack of one."""
+    return {name: values[place, network : network + 1] for name, values in parameters.items()}
+
+
+def units_of(stack: Stack, sample: torch.Tensor) -> dict[str, float]:
+    """Measure each hidden layer of one network on a sample; missing where that overflows."""
+    measured = {}
+    with torch.inference_mode():
+        *hidden, _ = stack.activations(sample)
+        for quantity in QUANTITIES:
+            for layer, units in enumerate(hidden, start=1):
                 # On the CPU, in float64, which MPS lacks.
-                found = features.feature_sparsity(activations.cpu())
-                table.loc[alive.tolist(), name] = found.numpy()
-    return table
+                activations = units.cpu()
+                finite = bool(activations.isfinite().all())
+                value = float(quantity(activations)) if finite else np.nan
+                measured[f"{quantity.__name__}_{layer}"] = value
+    return measured
+
+
+def loss_and_norm(stack: Stack, splits: Splits) -> dict[str, float]:
+    """Measure one network's loss on all training examples, and the norm of its parameters."""
+    with torch.inference_mode():
+        loss = float(splits.train.scores_of(stack).loss)
+        return {"train_loss": loss, "parameter_norm": float(stack.norms())}
+
+
+def tables_of(
+    runs: Sequence[run_files.Run],
+    prepared: Prepared,
+    declared: MeasureParams,
+    recipe: Recipe,
+) -> dict[str, pd.DataFrame]:
+    """Measure a recipe.
+
+    Args:
+        runs: One for each of its rates.
+        prepared: The dataset that they were trained on.
+        declared: How it is measured.
+        recipe: The recipe.
+
+    Returns:
+        `networks`, one row per network, and for a recipe whose epochs are kept `epochs`, one row
+        per network and epoch. Of the hidden layers, `epochs` has the last.
+    """
+    facts = runs[0].facts
+    seeds, dataset, last = facts["seeds"], facts["dataset"], facts["epochs"]
+    blocks = workers.in_blocks(
+        partial(
+            measure_block,
+            runs=runs,
+            prepared=prepared,
+            declared=declared,
+            normalization=declared.applied(recipe, dataset, seeds).normalization,
+            by_epoch=recipe.by_epoch,
+        ),
+        seeds,
+        title=f"measuring {dataset}",
+        total=len(seeds) * len(runs) * (last if recipe.by_epoch else 1),
+        unit="network epoch",
+        alone=device_named(declared.device).type != "cpu",
+    )
+    depth = len(declared.network.hidden)
+    units = [
+        f"{quantity.__name__}_{layer}" for quantity in QUANTITIES for layer in range(1, depth + 1)
+    ]
+    columns = [*NETWORK_EPOCH, *(LOSS_AND_NORM if recipe.by_epoch else ()), *units]
+    measured = pd.DataFrame([row for rows in blocks for row in rows], columns=columns)
+    networks = pd.concat([networks_table(each, declared) for each in runs], ignore_index=True)
+    ends = measured.loc[measured["epoch"] == last, [*NETWORK, *units]]
+    tables = {"networks": networks.merge(ends, on=NETWORK, how="left")}
+    if recipe.by_epoch:
+        history = pd.concat(
+            [each.history.assign(learning_rate=each.facts["learning_rate"]) for each in runs]
+        )
+        scores = history[[*NETWORK_EPOCH, *SCORES]]
+        epochs = measured.merge(scores, on=NETWORK_EPOCH, how="left")
+        names = {f"{quantity.__name__}_{depth}": quantity.__name__ for quantity in QUANTITIES}
+        epochs = epochs.rename(columns=names).sort_values(NETWORK_EPOCH)
+        tables["epochs"] = epochs[
+            [*NETWORK_EPOCH, "train_loss", *SCORES, *names.values(), "parameter_norm"]
+        ]
+    return tables
 
 
 def main() -> None:
-    """Read a rung's runs, write its table."""
+    """Read a recipe's runs, write a table of its networks, and one of their epochs if it has."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="holds processed/ and audit/rungs/")
-    parser.add_argument("tables", type=Path, help="the table goes to <dataset>/<recipe>.csv")
+    parser.add_argument("data", type=Path, help="holds processed/ and audit/")
+    parser.add_argument("cells", type=Path, help="the tables go to <dataset>/<recipe>/<group>/")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--recipe", required=True, help="one of audit.recipes")
+    parser.add_argument("--group", type=int, required=True, help="one of audit.groups")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    dataset, name = arguments.dataset, arguments.recipe
+    dataset, name, group = arguments.dataset, arguments.recipe, arguments.group
     declared = read_params(MeasureParams, arguments.params)
-    recipe = declared.recipe(name)
-    make_deterministic(declared.seeds[0])
-    splits = Splits.of(
-        load(Prepared, arguments.data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}"),
-        declared.applied(recipe, dataset).normalization,
-        device_named(declared.device),
+    recipe, seeds = declared.recipe(name), declared.seeds_of(group)
+    make_deterministic(seeds[0])
+    prepared = load(
+        Prepared, arguments.data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}"
     )
-    sample = splits.train.inputs[: declared.diagnose.examples]
-    rung = arguments.data / "audit" / "rungs" / dataset / name
-    command = f"dvc repro --force --single-item audit/dvc.yaml:rung@{dataset}-{name}"
-    runs = (run_files.load(rung / f"{rate:g}", command) for rate in declared.rates(recipe))
-    tables: list[Any] = [measured(each, sample, declared.outcome) for each in runs]
-    table = pd.concat(tables).replace([np.inf, -np.inf], np.nan)
-    with whole_file(arguments.tables / dataset / f"{name}.csv") as draft:
-        table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+    place = Path(dataset, name, str(group))
+    stage = "train" if name in declared.audit.ladder else "train_apart"
+    command = f"dvc repro --force --single-item audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
+    folder = arguments.data / "audit" / place
+    runs = [run_files.load(folder / f"{rate:g}", command) for rate in declared.rates_of(recipe)]
+    tables = tables_of(runs, prepared, declared, recipe)
+    with whole_directory(arguments.cells / place) as draft:
+        for kind, table in tables.items():
+            table.replace([np.inf, -np.inf], np.nan).to_csv(
+                draft / f"{kind}.csv",
+                index=False,
+                lineterminator="\n",
+                float_format=f"%.{DIGITS}g",
+            )
 
 
 if __name__ == "__main__":

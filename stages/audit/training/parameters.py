@@ -6,18 +6,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from stages.common.datasets import DatasetName
 from stages.common.parameters import (
+    Count,
     Finite,
     Positive,
-    Rate,
     Rates,
     Section,
+    Seed,
+    Share,
     all_different,
     broken_rule,
 )
-from stages.training.parameters import ClipNorm, ScheduleName, Seeds
-
-CORE = "core"
-"""The recipe of `training` and `normalization`, which the audit's recipes are held against."""
+from stages.training.parameters import Decay, ScheduleName
 
 RecipeName = Annotated[
     str,
@@ -31,27 +30,52 @@ RecipeNames = Annotated[
     AfterValidator(all_different),
     Field(min_length=1, description="a list of different names of recipes"),
 ]
+Groups = Annotated[
+    tuple[Seed, ...],
+    AfterValidator(all_different),
+    Field(
+        min_length=1,
+        max_length=100,
+        description="a list of different first seeds, such as [1000, 1010]",
+    ),
+]
+CountOrNothing = Annotated[
+    Count | None, Field(description="a whole number from 1 to 100000, or nothing")
+]
 
 
 class Recipe(Section):
     """A way to train that the audit compares with others; what it leaves out is as in `training`.
 
     Attributes:
-        after: The recipe it differs from in one thing; None: the one before it in the ladder.
-        rates: None: the grid.
+        rates: None: those of the audit.
         start: Whether every rate starts from the seed's own weights, or from those that the rate
             before it in the list has left.
         normalization: By the training split's own statistics, or by the published ones.
+        units: Whether hidden units start in the order in which they were drawn, or in another.
+        by_epoch: Whether the parameters after every epoch are kept and measured.
     """
 
-    after: Annotated[str | None, Field(description="the name of a recipe, core, or nothing")]
     rates: Annotated[
-        Rates | None, Field(description="a list of different rates, or nothing for the grid's")
-    ]
-    start: Literal["fresh", "carried"]
-    normalization: Literal["own", "published"]
-    clip_norm: ClipNorm
-    schedule: ScheduleName
+        Rates | None,
+        Field(description="a list of different rates, or nothing for those of the audit"),
+    ] = None
+    start: Literal["fresh", "carried"] = "fresh"
+    normalization: Literal["own", "published"] = "own"
+    units: Literal["drawn", "permuted"] = "drawn"
+    by_epoch: Annotated[bool, Field(strict=True, description="true or false")] = False
+    epochs: CountOrNothing = None
+    batch_size: CountOrNothing = None
+    clip_norm: Annotated[
+        Positive | None, Field(description="a finite number above 0, or nothing")
+    ] = None
+    schedule: Annotated[
+        ScheduleName | None, Field(description="the name of a schedule, or nothing")
+    ] = None
+    decay: Annotated[
+        Decay | None, Field(description="a number above 0 and at most 1, or nothing")
+    ] = None
+    decay_epochs: CountOrNothing = None
 
 
 class FixedNormalization(Section):
@@ -61,41 +85,42 @@ class FixedNormalization(Section):
     deviation: Positive
 
 
-class Search(Section):
-    """How the rate is searched for at which a seed stops being trained."""
-
-    low: Rate
-    high: Rate
-    resolution: Annotated[Finite, Field(gt=1, description="a ratio above 1, such as 1.05")]
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.low >= self.high:
-            raise broken_rule(f"low = {self.low:g} is not below high = {self.high:g}")
-        return self
-
-
 class Audit(Section):
-    """The published protocol, undone choice by choice."""
+    """The published protocol, undone choice by choice, and what explains its results."""
 
+    rates: Rates
+    groups: Groups
+    networks: Annotated[
+        int, Field(strict=True, ge=1, le=1000, description="a whole number from 1 to 1000")
+    ]
     ladder: RecipeNames
-    seeds: Seeds
+    apart: RecipeNames
     recipes: Annotated[dict[RecipeName, Recipe], Field(description="recipes by name")]
     published_normalization: Annotated[
         dict[DatasetName, FixedNormalization],
         Field(description="mean and deviation for each dataset that has published ones"),
     ]
-    search: Search
-    boundaries: RecipeNames
+    lower_threshold_accuracy: Annotated[
+        dict[DatasetName, Share],
+        Field(description="an accuracy, 0 to 1, for each known dataset"),
+    ]
 
     @model_validator(mode="after")
     def _names_are_defined(self) -> Self:
-        if CORE in {*self.ladder, *self.recipes, *self.boundaries}:
-            raise broken_rule("core is the recipe of training: leave it out here")
-        named = {*self.ladder, *self.boundaries, *(each.after for each in self.recipes.values())}
-        unknown = sorted(str(name) for name in named - {CORE, None, *self.recipes})
-        if unknown:
-            raise broken_rule(
-                f"{unknown[0]} is no recipe: give core or one of {', '.join(self.recipes)}"
-            )
+        if twice := sorted({*self.ladder} & {*self.apart}):
+            raise broken_rule(f"{twice[0]} is in both ladder and apart: name it in one of them")
+        if unknown := sorted({*self.ladder, *self.apart} - {*self.recipes}):
+            raise broken_rule(f"{unknown[0]} is no recipe: give one of {', '.join(self.recipes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_apart(self) -> Self:
+        first, *others = sorted(self.groups)
+        for other in others:
+            if other < first + self.networks:
+                raise broken_rule(
+                    f"groups {first} and {other} share seeds, as each has {self.networks}: "
+                    f"give first seeds that are further apart"
+                )
+            first = other
         return self

@@ -1,36 +1,35 @@
 """What a recipe of the audit means for training."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from stages.audit.training.parameters import Audit, Recipe
 from stages.common.errors import UserError
-from stages.common.parameters import Rates, Share
+from stages.common.parameters import Rates, broken_rule
 from stages.training.parameters import Device, Network, Normalization, Training, TrainParams
+
+OF_TRAINING = ("epochs", "batch_size", "clip_norm")
+OF_SCHEDULE = {"schedule": "name", "decay": "decay", "decay_epochs": "decay_epochs"}
+"""Key of a recipe → key of `training.schedule` that it changes."""
 
 
 class RecipeParams(BaseModel):
     """The part of params.yaml that training a recipe reads."""
 
     network: Network
-    normalization: Normalization
     training: Training
     device: Device
     audit: Audit
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """One network for each."""
-        return self.audit.seeds
+    def seeds_of(self, group: int) -> tuple[int, ...]:
+        """List the seeds of a group, one for each network.
 
-    def core(self) -> TrainParams:
-        """Take the recipe of the core study, with the audit's seeds."""
-        return TrainParams(
-            seeds=self.seeds,
-            network=self.network,
-            normalization=self.normalization,
-            training=self.training,
-            device=self.device,
-        )
+        Raises:
+            UserError: There is no such group.
+        """
+        if group not in self.audit.groups:
+            known = ", ".join(map(str, self.audit.groups))
+            raise UserError(f"params.yaml: audit.groups has no {group}: give one of {known}")
+        return tuple(range(group, group + self.audit.networks))
 
     def recipe(self, name: str) -> Recipe:
         """Find a recipe.
@@ -43,41 +42,46 @@ class RecipeParams(BaseModel):
             raise UserError(f"params.yaml: audit.recipes has no {name}: give one of {known}")
         return self.audit.recipes[name]
 
-    def applied(self, recipe: Recipe, dataset: str) -> TrainParams:
-        """Change the core study's recipe into another."""
-        core = self.core()
+    def rates_of(self, recipe: Recipe) -> Rates:
+        """List the learning rates of a recipe: its own, or the audit's."""
+        return recipe.rates or self.audit.rates
+
+    def applied(self, recipe: Recipe, dataset: str, seeds: tuple[int, ...]) -> TrainParams:
+        """Lay down how the networks of a recipe are trained."""
         fixed = self.audit.published_normalization.get(dataset)  # type: ignore[call-overload]
         published = recipe.normalization == "published" and fixed is not None
-        schedule = core.training.schedule.model_copy(update={"name": recipe.schedule})
-        training = {"clip_norm": recipe.clip_norm, "schedule": schedule}
-        return core.model_copy(
-            update={
-                "training": core.training.model_copy(update=training),
-                "normalization": Normalization(
-                    mean=fixed.mean if published else None,
-                    deviation=fixed.deviation if published else None,
-                ),
-            }
+        return TrainParams(
+            seeds=seeds,
+            network=self.network,
+            normalization=Normalization(
+                mean=fixed.mean if published else None,
+                deviation=fixed.deviation if published else None,
+            ),
+            training=self.changed(recipe),
+            device=self.device,
         )
 
+    def changed(self, recipe: Recipe) -> Training:
+        """Change the core study's training as a recipe says.
 
-class RungParams(RecipeParams):
-    """The part of params.yaml that training a recipe at all its rates reads."""
+        Raises:
+            ValidationError: What it says does not go together.
+        """
+        says = recipe.model_dump(exclude_none=True)
+        training = self.training.model_dump()
+        schedule = {OF_SCHEDULE[key]: value for key, value in says.items() if key in OF_SCHEDULE}
+        training |= {key: value for key, value in says.items() if key in OF_TRAINING}
+        training["schedule"] |= schedule
+        return Training.model_validate(training)
 
-    learning_rates: Rates
+    def refuse_what_does_not_fit(self) -> None:
+        """Apply every recipe.
 
-    def rates(self, recipe: Recipe) -> Rates:
-        """List the learning rates of a recipe: its own, or the grid's."""
-        return recipe.rates or self.learning_rates
-
-
-class TrainedFrom(BaseModel):
-    """The one key of the section `outcome` that the search for a boundary reads."""
-
-    trained_accuracy: Share
-
-
-class BoundaryParams(RecipeParams):
-    """The part of params.yaml that the search for a boundary reads."""
-
-    outcome: TrainedFrom
+        Raises:
+            PydanticCustomError: What a recipe says and what `training` says do not go together.
+        """
+        for name, recipe in self.audit.recipes.items():
+            try:
+                self.changed(recipe)
+            except ValidationError as error:
+                raise broken_rule(f"audit.recipes.{name}: {error.errors()[0]['msg']}") from None

@@ -1,0 +1,101 @@
+"""Lay what was measured of the audit's recipes end to end, in two tables."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel
+
+from stages.audit.training.parameters import Audit
+from stages.common.errors import UserError, run
+from stages.common.parameters import Datasets, read_params
+from stages.common.tables import read_table
+from stages.common.whole_files import whole_file
+
+COLUMNS = {
+    "networks": {"learning_rate": "float64", "seed": "int64", "outcome": "str"},
+    "epochs": {
+        "learning_rate": "float64",
+        "seed": "int64",
+        "epoch": "int64",
+        **dict.fromkeys(
+            (
+                *("train_loss", "test_accuracy", "validation_accuracy"),
+                *("feature_sparsity", "effective_rank", "parameter_norm"),
+            ),
+            "float64",
+        ),
+    },
+}
+"""Table → columns without which it cannot be what it should be; all are laid out as they are."""
+DIGITS = 6
+"""Significant digits in the tables."""
+
+
+class GatherParams(BaseModel):
+    """The part of params.yaml that gathering reads."""
+
+    datasets: Datasets
+    audit: Audit
+
+
+def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
+    """Read the cells that params.yaml names, and no others that may lie about.
+
+    Args:
+        cells: Holds <dataset>/<recipe>/<group>/networks.csv and epochs.csv.
+        declared: Which datasets, recipes and groups.
+
+    Returns:
+        `networks` and `epochs`, with the dataset and the recipe in front.
+
+    Raises:
+        UserError: A table is absent or damaged; names it and the command that makes it anew.
+    """
+    audit = declared.audit
+    named = [("measure", name, group) for name in audit.ladder for group in audit.groups]
+    named += [("measure_apart", name, audit.groups[0]) for name in audit.apart]
+    tables: dict[str, list[pd.DataFrame]] = {"networks": [], "epochs": []}
+    for dataset in declared.datasets:
+        for stage, name, group in named:
+            folder = cells / dataset / name / str(group)
+            target = f"audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
+            kinds = ["networks", "epochs"] if audit.recipes[name].by_epoch else ["networks"]
+            for kind in kinds:
+                table = _read(folder / f"{kind}.csv", COLUMNS[kind], target)
+                table.insert(0, "dataset", dataset)
+                table.insert(1, "recipe", name)
+                tables[kind].append(table)
+    return {
+        kind: pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=["dataset", "recipe", *COLUMNS[kind]])
+        for kind, parts in tables.items()
+    }
+
+
+def _read(path: Path, columns: dict[str, str], target: str) -> pd.DataFrame:
+    command = f"dvc repro --force --single-item {target}"
+    try:
+        return read_table(path, columns, more=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: make it with: {command}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): make it anew with: {command}") from None
+
+
+def main() -> None:
+    """Read the cells, write the two tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cells", type=Path)
+    parser.add_argument("target", type=Path, help="networks.csv and epochs.csv go here")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    declared = read_params(GatherParams, arguments.params)
+    for kind, table in gathered(arguments.cells, declared).items():
+        with whole_file(arguments.target / f"{kind}.csv") as draft:
+            table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+
+
+if __name__ == "__main__":
+    run(main)
