@@ -27,9 +27,12 @@ SMALL_AUDIT = {
     "seeds": [1, 2, 3],
     "training.epochs": 2,
     "diagnose.examples": 300,
-    "audit.seeds": [1, 2, 3],
-    "audit.ladder": ["as_published", "standardized", "clipped", "conventional"],
-    "audit.search": {"low": 0.1, "high": 6.4, "resolution": 3},
+    "audit.rates": [0.1, 0.2],
+    "audit.groups": [1],
+    "audit.networks": 3,
+    "audit.ladder": ["as_published", "core", "clipped"],
+    "audit.apart": ["conventional", "large_1"],
+    "audit.recipes.large_1.epochs": 2,
 }
 
 
@@ -42,7 +45,14 @@ def as_the_stages_do() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def plain_environment() -> None:
     """Keep the caller's mirror and DVC settings out of the tests."""
-    for name in ("DATASETS_MIRROR", "DVC_ROOT", "DVC_STAGE", "MAKE_PID", "WORKERS"):
+    for name in (
+        "DASK_SCHEDULER_ADDRESS",
+        "DATASETS_MIRROR",
+        "DVC_ROOT",
+        "DVC_STAGE",
+        "MAKE_PID",
+        "WORKERS",
+    ):
         os.environ.pop(name, None)
 
 

@@ -12,8 +12,8 @@ from tests.repositories import call, copied, ran
 from tools.demo import change_params
 
 AUDIT = "audit/dvc.yaml"
-LADDER = SMALL_AUDIT["audit.ladder"]
-LAST = [f"{AUDIT}:{name}" for name in ("claims", "ladder", "ladder_figures")]
+LADDER, APART = SMALL_AUDIT["audit.ladder"], SMALL_AUDIT["audit.apart"]
+LAST = [f"{AUDIT}:{name}" for name in ("gather", "curves", "judge", "figures", "report")]
 
 
 def recipes_in(repository: Path) -> dict[str, Any]:
@@ -21,9 +21,10 @@ def recipes_in(repository: Path) -> dict[str, Any]:
     return dict(content["audit"]["recipes"])
 
 
-def both(*recipes: str) -> list[str]:
-    """Name the stages of some recipes."""
-    return [f"{AUDIT}:{stage}@digits-{name}" for stage in ("rung", "measure") for name in recipes]
+def both(*cells: str, apart: bool = False) -> list[str]:
+    """Name the stages of some cells, such as core-1."""
+    stages = ("train_apart", "measure_apart") if apart else ("train", "measure")
+    return [f"{AUDIT}:{stage}@digits-{cell}" for stage in stages for cell in cells]
 
 
 @pytest.fixture
@@ -37,80 +38,126 @@ def test_a_second_run_of_all_pipelines_runs_nothing(repository: Path) -> None:
     assert call(repository, "git", "status", "--porcelain") == ""
 
 
-def test_tables_hold_every_rung_and_boundary(finished_audit: Path) -> None:
-    ladder = pd.read_csv(finished_audit / "metrics" / "ladder.csv")
-    assert ladder.groupby("rung", sort=False).size().to_dict() == {
+def test_tables_hold_every_network(finished_audit: Path) -> None:
+    tables = finished_audit / "metrics" / "audit"
+    networks = pd.read_csv(tables / "networks.csv")
+    assert networks.groupby("recipe", sort=False).size().to_dict() == {
         "as_published": 6,
-        "standardized": 6,
-        "core": 9,
+        "core": 6,
         "clipped": 6,
         "conventional": 3,
+        "large_1": 3,
     }
+    epochs = pd.read_csv(tables / "epochs.csv")
+    assert epochs.groupby(["recipe", "seed"]).size().to_dict() == {
+        ("large_1", 1): 2,
+        ("large_1", 2): 2,
+        ("large_1", 3): 2,
+    }
+
+
+def test_core_repeats_the_core_study_where_seeds_and_rates_are_the_same(
+    finished_audit: Path,
+) -> None:
+    networks = pd.read_csv(finished_audit / "metrics" / "audit" / "networks.csv")
     seeds = pd.read_csv(finished_audit / "metrics" / "seeds.csv")
-    core = ladder[ladder["rung"] == "core"].set_index(["learning_rate", "seed"])
-    expected = seeds.set_index(["learning_rate", "seed"])["test_accuracy"]
-    assert core["test_accuracy"].to_dict() == expected.to_dict()
-    boundary = pd.read_csv(finished_audit / "metrics" / "boundary.csv")
-    assert boundary["recipe"].tolist() == ["core"] * 3 + ["clipped"] * 3
-    assert (boundary["high"] / boundary["low"]).between(1, 3).all()
+    grid = seeds[seeds["role"] == "grid"].set_index(["learning_rate", "seed"])
+    core = networks[networks["recipe"] == "core"].set_index(["learning_rate", "seed"])
+    for name in ("test_accuracy", "feature_sparsity_2", "peak_gradient_norm"):
+        assert core[name].to_dict() == grid[name].to_dict()
 
 
 def test_the_first_rate_of_a_carried_recipe_is_that_of_a_fresh_one(finished_audit: Path) -> None:
-    """Digits have no published statistics, so that nothing else differs before the second rate."""
-    ladder = pd.read_csv(finished_audit / "metrics" / "ladder.csv")
-    first = ladder[ladder["learning_rate"] == 0.1].set_index(["rung", "seed"])["test_loss"]
-    assert first["as_published"].tolist() == first["standardized"].tolist()
-    second = ladder[ladder["learning_rate"] == 0.2].set_index(["rung", "seed"])["test_loss"]
-    assert second["as_published"].tolist() != second["standardized"].tolist()
+    """Digits have no published statistics, and two epochs no other schedule."""
+    networks = pd.read_csv(finished_audit / "metrics" / "audit" / "networks.csv")
+    first = networks[networks["learning_rate"] == 0.1].groupby("recipe")["test_loss"].agg(list)
+    assert first["as_published"] == first["core"]
+    second = networks[networks["learning_rate"] == 0.2].groupby("recipe")["test_loss"].agg(list)
+    assert second["as_published"] != second["core"]
 
 
 def test_report_and_figures_are_there(finished_audit: Path) -> None:
     report = (finished_audit / "metrics" / "claims.md").read_text(encoding="utf-8")
     claims = pd.read_csv(finished_audit / "metrics" / "claims.csv")
-    assert all(verdict in report for verdict in claims["verdict"])
-    figures = sorted(path.name for path in (finished_audit / "metrics" / "ladder").iterdir())
-    assert figures == ["digits-dark.png", "digits-light.png"]
+    assert all(statement in report for statement in claims["statement"])
+    figures = sorted(path.name for path in (finished_audit / "metrics" / "audit_figures").iterdir())
+    assert {"digits-ladder-dark.png", "digits-ladder-light.png", "effects-light.png"} <= {*figures}
 
 
 def test_an_added_recipe_is_the_only_one_trained(repository: Path) -> None:
-    recipes = recipes_in(repository)
     changes = {
         "audit.ladder": [*LADDER, "gentle"],
-        "audit.recipes.gentle": recipes["clipped"] | {"clip_norm": 0.1},
+        "audit.recipes.gentle": recipes_in(repository)["clipped"] | {"clip_norm": 0.1},
     }
     change_params(repository, **changes)
-    expected = sorted(["check", *both("gentle"), *LAST])
-    assert ran(call(repository, "dvc", "repro", AUDIT)) == expected
-    assert "gentle" in set(pd.read_csv(repository / "metrics" / "ladder.csv")["rung"])
+    stages = ran(call(repository, "dvc", "repro", AUDIT))
+    assert {"check", *both("gentle-1"), LAST[0]} <= {*stages} <= {"check", *both("gentle-1"), *LAST}
+    assert "gentle" in set(pd.read_csv(repository / "metrics" / "audit" / "networks.csv")["recipe"])
 
 
-def test_an_edited_recipe_retrains_itself_and_its_boundary(repository: Path) -> None:
-    change_params(repository, **{"audit.recipes.clipped.clip_norm": 0.5})
-    expected = ["check", *both("clipped"), f"{AUDIT}:boundary@digits-clipped", *LAST]
+def test_an_added_group_is_the_only_one_trained(repository: Path) -> None:
+    change_params(repository, **{"audit.groups": [1, 11]})
+    expected = ["check", *both(*(f"{name}-11" for name in LADDER)), *LAST]
     assert ran(call(repository, "dvc", "repro", AUDIT)) == sorted(expected)
+    networks = pd.read_csv(repository / "metrics" / "audit" / "networks.csv")
+    assert networks.groupby("recipe", sort=False)["seed"].agg(set).to_dict() == {
+        "as_published": {1, 2, 3, 11, 12, 13},
+        "core": {1, 2, 3, 11, 12, 13},
+        "clipped": {1, 2, 3, 11, 12, 13},
+        "conventional": {1, 2, 3},
+        "large_1": {1, 2, 3},
+    }
 
 
-def test_another_candidate_retrains_nothing_of_the_audit(repository: Path) -> None:
+def test_a_clone_without_data_trains_an_added_recipe_alone(
+    repository: Path, tmp_path: Path
+) -> None:
+    """What others have measured is in git; their networks are not."""
+    call(repository, "git", "clone", "--quiet", str(repository), str(tmp_path / "clone"))
+    clone = tmp_path / "clone"
+    change_params(clone, **{"audit.apart": [*APART, "large_5"], "audit.recipes.large_5.epochs": 2})
+    call(clone, "dvc", "repro", "preprocess")
+    stages = ran(call(clone, "dvc", "repro", "--allow-missing", AUDIT))
+    trained = [stage for stage in stages if "train" in stage]
+    assert trained == [f"{AUDIT}:train_apart@digits-large_5-1"]
+    networks = pd.read_csv(clone / "metrics" / "audit" / "networks.csv")
+    assert len(networks) == 27
+
+
+def test_an_edited_recipe_is_the_only_one_trained(repository: Path) -> None:
+    change_params(repository, **{"audit.recipes.large_1.decay": 0.5})
+    stages = ran(call(repository, "dvc", "repro", AUDIT))
+    trained = both("large_1-1", apart=True)
+    assert {"check", *trained, LAST[0]} <= {*stages} <= {"check", *trained, *LAST}
+
+
+def test_another_candidate_changes_nothing_of_the_audit_but_its_page(repository: Path) -> None:
     call(repository, "dvc", "exp", "run", "-S", "lr=0.25")
-    assert ran(call(repository, "dvc", "repro", AUDIT)) == sorted(LAST)
+    assert ran(call(repository, "dvc", "repro", AUDIT)) == [f"{AUDIT}:report"]
 
 
 def test_another_way_to_measure_retrains_nothing_of_the_audit(repository: Path) -> None:
     with (repository / "stages" / "diagnostics" / "features.py").open("a") as module:
         module.write("# edited\n")
     stages = ran(call(repository, "dvc", "repro", AUDIT))
-    assert [stage for stage in stages if "rung" in stage or "train" in stage] == []
-    assert [stage for stage in stages if "boundary" in stage] == []
+    assert [stage for stage in stages if "train" in stage] == []
 
 
-@pytest.mark.parametrize("lost", ["clipped.csv", "boundary-core.csv"])
+def test_other_seeds_of_the_core_study_change_nothing_of_the_audit_but_its_page(
+    repository: Path,
+) -> None:
+    change_params(repository, seeds=[1, 2])
+    stages = ran(call(repository, "dvc", "repro", AUDIT))
+    assert [stage for stage in stages if stage.startswith(AUDIT)] == [f"{AUDIT}:report"]
+
+
+@pytest.mark.parametrize("lost", ["clipped", "large_1"])
 def test_a_lost_part_is_named_with_the_command_that_makes_it(repository: Path, lost: str) -> None:
-    part = repository / "metrics" / "audit" / "digits" / lost
-    part.unlink()
-    command = ["python", "-m", "stages.audit.ladder", "metrics/seeds.csv", "metrics/audit"]
-    told = call(repository, *command, "metrics", status=1)
-    name = f"metrics/audit/digits/{lost}"
+    name = f"metrics/audit/cells/digits/{lost}/1/networks.csv"
+    (repository / name).unlink()
+    command = ["python", "-m", "stages.audit.gather", "metrics/audit/cells", "metrics/audit"]
+    told = call(repository, *command, status=1)
     assert told.startswith(f"error: {name} does not exist: make it with: dvc repro ")
     remedy = told.strip().partition("make it with: ")[2].split()
     call(repository, *remedy)
-    call(repository, *command, "metrics")
+    call(repository, *command)

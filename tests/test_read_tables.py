@@ -6,60 +6,98 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.audit.judging.read_tables import BRACKET, TRIALS, read
+from stages.audit.judging.read_tables import (
+    EPOCHS,
+    NETWORKS,
+    epochs,
+    failure,
+    last_layer,
+    networks,
+    read,
+)
 from stages.common.errors import UserError
+from tests.drawn_audit import evidence
 
-TABLE = "seed,round,low,high\n1,1,0.5,\n1,2,0.5,0.75\n2,1,,1\n"
+COLUMNS = {"dataset": "str", "recipe": "str", "seed": "int64", "outcome": "str", "low": "float64"}
+TABLE = "dataset,recipe,seed,outcome,low\nmnist,core,1,trained,0.5\nmnist,core,2,lost,\n"
 DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "empty": (lambda _: "", "No columns to parse from file"),
     "without two columns": (
         lambda text: text.replace("seed", "s").replace("low", "l"),
         "it lacks the columns seed, low",
     ),
-    "text for a number": (lambda text: text.replace("0.75", "x"), "high holds what is no float64"),
+    "text for a number": (lambda text: text.replace("0.5", "x"), "low holds what is no float64"),
     "a number without end": (
-        lambda text: text.replace("0.75", "9" * 30),
-        "high holds what is no float64",
+        lambda text: text.replace("0.5", "9" * 30),
+        "low holds what is no float64",
     ),
-    "a seed missing": (
-        lambda text: text.replace("2,1,,1", ",1,,1"),
-        "seed holds what is no int64",
-    ),
-    "a row twice": (lambda text: f"{text}1,2,0.5,0.75\n", "it holds a row twice"),
+    "a seed missing": (lambda text: text.replace("core,2", "core,"), "seed holds what is no int64"),
+    "a row twice": (lambda text: f"{text}mnist,core,2,trained,0.5\n", "it holds a row twice"),
     "a row too long": (
-        lambda text: f"{text}1,2,3,4,5\n",
-        "Error tokenizing data. C error: Expected 4 fields in line 5, saw 5",
+        lambda text: f"{text}1,2,3,4,5,6\n",
+        "Error tokenizing data. C error: Expected 5 fields in line 4, saw 6",
+    ),
+    "an unknown outcome": (
+        lambda text: text.replace("trained", "tired"),
+        "outcome is none of lost, trained, undertrained",
     ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_table_is_told_with_what_makes_it_anew(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "boundary-core.csv"
+    path = tmp_path / "networks.csv"
     change, told = DAMAGES[damage]
     path.write_text(change(TABLE), encoding="utf-8")
     with pytest.raises(UserError) as refused:
-        read(path, TRIALS, "dvc repro here")
-    assert str(refused.value) == (f"{path} is damaged ({told}): make it anew with: dvc repro here")
-
-
-def test_an_unknown_outcome_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "ladder.csv"
-    path.write_text("seed,outcome,lost_how\n1,trained,\n2,tired,\n", encoding="utf-8")
-    with pytest.raises(UserError) as refused:
-        read(path, {"seed": "int64", "outcome": "str", "lost_how": "str"})
+        read(path, COLUMNS)
     assert str(refused.value) == (
-        f"{path} is damaged (outcome is none of lost, trained, undertrained): "
-        f"make it anew with: dvc repro --force --single-item audit/dvc.yaml:ladder"
+        f"{path} is damaged ({told}): remove it, then make it anew with: dvc repro audit/dvc.yaml"
     )
+
+
+@pytest.mark.parametrize("reader", [networks, epochs, failure])
+def test_an_absent_table_is_told_with_what_makes_it(
+    tmp_path: Path, reader: Callable[[Path], pd.DataFrame]
+) -> None:
+    with pytest.raises(UserError) as refused:
+        reader(tmp_path)
+    path = tmp_path / f"{reader.__name__}.csv"
+    assert str(refused.value) == f"{path} does not exist: make it with: dvc repro audit/dvc.yaml"
 
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is damaged \(\[Errno 21\] Is a directory: "):
-        read(tmp_path, BRACKET)
+        read(tmp_path, COLUMNS)
 
 
 def test_a_whole_table_is_read_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "boundary-core.csv"
+    path = tmp_path / "table.csv"
     path.write_text(TABLE, encoding="utf-8")
-    assert read(path, TRIALS).equals(pd.read_csv(path))
+    assert read(path, COLUMNS).equals(pd.read_csv(path))
+
+
+def test_an_epoch_tells_rows_of_a_network_apart(tmp_path: Path) -> None:
+    path = tmp_path / "epochs.csv"
+    columns = {"dataset": "str", "seed": "int64", "epoch": "int64"}
+    path.write_text("dataset,seed,epoch\nmnist,1,0\nmnist,1,1\n", encoding="utf-8")
+    assert len(read(path, columns)) == 2
+    path.write_text("dataset,seed,epoch\nmnist,1,1\nmnist,1,1\n", encoding="utf-8")
+    with pytest.raises(UserError, match="it holds a row twice"):
+        read(path, columns)
+
+
+def test_the_last_hidden_layer_is_the_one_with_the_largest_number(tmp_path: Path) -> None:
+    drawn = evidence(cells=[("mnist", "core", 0.1)]).networks.drop(columns="feature_sparsity")
+    table = drawn.assign(feature_sparsity_10=0.125, lost_how="exploded")
+    assert last_layer(table) == "feature_sparsity_10"
+    table.to_csv(tmp_path / "networks.csv", index=False)
+    assert networks(tmp_path)["feature_sparsity"].tolist() == [0.125] * 20
+
+
+def test_what_an_audit_writes_is_read(tmp_path: Path) -> None:
+    drawn = evidence(cells=[("mnist", "small", 0.1)])
+    drawn.networks.drop(columns="feature_sparsity").to_csv(tmp_path / "networks.csv", index=False)
+    drawn.epochs.to_csv(tmp_path / "epochs.csv", index=False)
+    assert set(NETWORKS) <= set(networks(tmp_path))
+    assert set(EPOCHS) == set(epochs(tmp_path))

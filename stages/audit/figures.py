@@ -1,51 +1,127 @@
-"""Draw the ladder of each dataset, in a light and a dark theme."""
+"""Draw the audit's tables as figures, in a light and a dark theme."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from stages.audit.judging.ladder_figure import ladder
-from stages.audit.judging.ladder_order import rungs, titles
+from stages.audit.drawing.effects import effects
+from stages.audit.drawing.failure import failure
+from stages.audit.drawing.ladder import ladder
+from stages.audit.drawing.mechanism import mechanism
+from stages.audit.judging import read_tables
 from stages.audit.judging.published import NOTEBOOK_ACCURACY
-from stages.audit.judging.read_tables import LADDER, LADDER_STAGE, read
-from stages.audit.training.parameters import Audit
-from stages.common.errors import UserError, run
-from stages.common.parameters import read_params
+from stages.audit.judging.rungs import RUNGS
+from stages.common.errors import run
+from stages.common.parameters import Rates, read_params
 from stages.common.whole_files import whole_directory
-from stages.figures.theme import THEMES, save, themed, title
+from stages.figures.theme import THEMES, Theme, save, themed
+
+CELL = {"dataset": "str", "recipe": "str"}
+INTERVAL = {"share": "float64", "low": "float64", "high": "float64"}
+FAILURE = {
+    **CELL,
+    "largest_rate": "float64",
+    "rate_50": "float64",
+    "rate_50_low": "float64",
+    "rate_50_high": "float64",
+}
+SHARES = {
+    **CELL,
+    "learning_rate": "float64",
+    "networks": "int64",
+    "lost": "int64",
+    **INTERVAL,
+}
+CURVES = {**CELL, "learning_rate": "float64", **INTERVAL}
+MECHANISM = {**CELL, "seed": "int64", "outcome": "str", "bound": "float64"}
+CLAIMS = {
+    "statement": "str",
+    "headline": "int64",
+    "comparison": "str",
+    "quantity": "str",
+    "among": "str",
+    "gain": "float64",
+    "gain_low": "float64",
+    "gain_high": "float64",
+    "result": "str",
+    "verdict": "str",
+}
+"""The columns that are read of each table, with their types."""
 
 
 class FiguresParams(BaseModel):
-    """The part of params.yaml that the audit's figures read."""
+    """The part of params.yaml that the audit's figures read: which rate has which colour."""
 
-    audit: Audit
+    learning_rates: Rates
+
+
+def read(tables: Path, metrics: Path) -> dict[str, pd.DataFrame]:
+    """Read what is drawn.
+
+    Args:
+        tables: Holds the audit's tables.
+        metrics: Holds claims.csv.
+
+    Raises:
+        UserError: A table is absent or damaged.
+    """
+    columns = {
+        "failure": FAILURE,
+        "failure_shares": SHARES,
+        "failure_curves": CURVES,
+        "mechanism": MECHANISM,
+    }
+    return {
+        "networks": read_tables.networks(tables),
+        "epochs": read_tables.epochs(tables),
+        **{name: read_tables.read(tables / f"{name}.csv", columns[name]) for name in columns},
+        "claims": read_tables.read(metrics / "claims.csv", CLAIMS),
+    }
+
+
+def draw(
+    tables: Mapping[str, pd.DataFrame], grid: Sequence[float], theme: Theme
+) -> dict[str, Figure]:
+    """Draw every figure in one theme, by name; none without data.
+
+    Args:
+        tables: As `read` returns them.
+        grid: The core study's rates, for the colours.
+        theme: Its colours.
+    """
+    drawn = {}
+    networks, fits = tables["networks"], tables["failure"]
+    for dataset in networks.loc[networks["recipe"].isin(RUNGS), "dataset"].unique():
+        notebook = NOTEBOOK_ACCURACY.get(dataset, {})
+        drawn[f"{dataset}-ladder"] = ladder(networks, dataset, notebook, grid, theme)
+    if not fits.empty:
+        shares, curves = tables["failure_shares"], tables["failure_curves"]
+        drawn["failure"] = failure(fits, shares, curves, theme)
+    if not tables["mechanism"].empty:
+        drawn["mechanism"] = mechanism(tables["epochs"], tables["mechanism"], grid, theme)
+    drawn["effects"] = effects(tables["claims"], theme)
+    return drawn
 
 
 def main() -> None:
-    """Read the ladder's table, write its figures."""
+    """Read the tables, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("metrics", type=Path)
-    parser.add_argument("figures", type=Path)
+    parser.add_argument("tables", type=Path, help="holds the audit's tables")
+    parser.add_argument("metrics", type=Path, help="holds claims.csv")
+    parser.add_argument("figures", type=Path, help="folder to write the figures to")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    declared = read_params(FiguresParams, arguments.params)
-    table = read(arguments.metrics / "ladder.csv", LADDER)
-    names = titles(rungs(declared.audit))
-    for dataset, rows in table.groupby("dataset", sort=False):
-        if absent := [name for name in names if name not in set(rows["rung"])]:
-            raise UserError(
-                f"{arguments.metrics / 'ladder.csv'} has no {absent[0]} of {dataset}: "
-                f"make it anew with: {LADDER_STAGE}"
-            )
+    grid = read_params(FiguresParams, arguments.params).learning_rates
+    tables = read(arguments.tables, arguments.metrics)
     with whole_directory(arguments.figures) as draft:
         for theme in THEMES:
             with themed(theme):
-                for dataset, rows in table.groupby("dataset", sort=False):
-                    heading = f"{title(str(dataset))}: the published protocol, step by step"
-                    notebook = NOTEBOOK_ACCURACY.get(str(dataset), {})
-                    figure = ladder(rows, names, notebook, heading, theme)
-                    save(figure, draft / f"{dataset}-{theme.name}.png")
+                for name, figure in draw(tables, grid, theme).items():
+                    save(figure, draft / f"{name}-{theme.name}.png")
 
 
 if __name__ == "__main__":

@@ -1,143 +1,131 @@
-"""What verdicts are made of: the evidence, the findings, and how comparisons add up."""
+"""The audit's tables, cut into cells: a dataset, a recipe and a learning rate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from stages.audit.judging.comparison import LEVEL
-from stages.audit.judging.ladder_order import rungs
-from stages.audit.training.parameters import Audit
-from stages.training.parameters import Training
+from stages.audit.judging.mechanism import matched
 
-Direction = Literal["better", "worse", "unclear"]
-
-
-class Verdict(StrEnum):
-    """What becomes of a claim."""
-
-    SUPPORTED = "supported"
-    REFUTED = "refuted"
-    MIXED = "mixed"
-    UNTESTABLE = "not testable here"
+CELL = ["dataset", "recipe", "learning_rate"]
+Half = Literal["lower", "upper"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A verdict and what it rests on."""
+class Favourite:
+    """The one of several rates with the best validation accuracy in the lower half of the seeds."""
 
-    verdict: Verdict
-    result: str
-    """The figures."""
-    test: str
-    """How they were compared, over how many seeds, and what could have been seen at all."""
+    rates: tuple[float, ...]
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Networks that differ in their seeds alone."""
+
+    dataset: str
+    recipe: str
+    rate: float | Favourite | None
+    """None: the recipe's only one."""
+    upper_half: bool = False
+    """Take the upper half of its seeds alone: the lower half has chosen the favourite."""
+
+
+Side: TypeAlias = tuple[Cell, ...]
+"""One side of a comparison: cells thrown together."""
+
+
+Networks: TypeAlias = Mapping[str, NDArray[Any]]
+"""Column → its values, (networks,), in the order of their seeds."""
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """The audit's tables, and which recipes bear on what."""
+    """What was trained."""
 
-    ladder: pd.DataFrame
-    """As `stages.audit.ladder.ladder_table` lays it out."""
-    boundary: pd.DataFrame
-    """As `stages.audit.ladder.boundary_table` lays it out."""
-    rungs: Sequence[str]
-    """In the order of the ladder, core among them."""
-    clipped: Sequence[str] = ()
-    """Recipes that differ from core in clipping alone."""
-    scheduled: Sequence[str] = ()
-    """Recipes that differ from core in the schedule alone."""
+    networks: pd.DataFrame
+    """One row per network, as `read_tables.networks` reads them."""
+    epochs: pd.DataFrame
+    """One row per network of the mechanism recipes and epoch."""
 
-    @classmethod
-    def of(
-        cls,
-        ladder: pd.DataFrame,
-        boundary: pd.DataFrame,
-        audit: Audit,
-        training: Training,
-    ) -> "Evidence":
-        """Find out which recipes differ from core in one thing alone."""
-        clips, schedule = training.clip_norm, training.schedule.name
-        plain = [
-            (name, recipe)
-            for name, recipe in audit.recipes.items()
-            if name in audit.ladder
-            and recipe.rates is None
-            and recipe.start == "fresh"
-            and recipe.normalization == "own"
-        ]
-        return cls(
-            ladder,
-            boundary,
-            rungs(audit),
-            [n for n, r in plain if r.clip_norm != clips and r.schedule == schedule],
-            [n for n, r in plain if r.clip_norm == clips and r.schedule != schedule],
+    @cached_property
+    def _cells(self) -> Mapping[tuple[str, str, float], Networks]:
+        table = self.networks.sort_values([*CELL, "seed"])
+        columns = {str(name): table[name].to_numpy() for name in table}
+        starts = np.flatnonzero(~table.duplicated(CELL).to_numpy())
+        return {
+            (
+                columns["dataset"][start],
+                columns["recipe"][start],
+                columns["learning_rate"][start],
+            ): {name: values[start:end] for name, values in columns.items()}
+            for start, end in zip(starts, [*starts[1:], len(table)], strict=True)
+        }
+
+    @cached_property
+    def matched(self) -> pd.DataFrame:
+        """The networks of the mechanism recipes at equal training loss, and at the end."""
+        return matched(self.epochs, self.networks)
+
+    def size(self, cell: Cell) -> int:
+        """Count the networks of a cell, both halves of its seeds."""
+        rate = self.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate
+        return sum(
+            len(networks["seed"])
+            for (dataset, recipe, other), networks in self._cells.items()
+            if (dataset, recipe) == (cell.dataset, cell.recipe) and rate in (other, None)
         )
 
-    def rows(self, rung: str, dataset: str | None = None) -> pd.DataFrame:
-        """Select a rung's networks, of one dataset or of all, that could begin.
+    def of(self, side: Side) -> Networks | None:
+        """Take the networks of one side of a comparison; None where a cell has none."""
+        found = [networks for cell in side if (networks := self._of(cell)) is not None]
+        if not side or len(found) < len(side):
+            return None
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
-        A carried network that is lost at its very first step was lost at an earlier rate, and says
-        nothing of this one.
-        """
-        run = self._run(rung, dataset)
-        return run[run["lost_step"] != 1]
+    def both(self, first: Side, second: Side) -> tuple[Networks, Networks] | None:
+        """Take the networks of both sides of a comparison; None where a cell has none."""
+        ours, theirs = self.of(first), self.of(second)
+        return None if ours is None or theirs is None else (ours, theirs)
 
-    def table(self, rung: str, dataset: str, column: str) -> pd.DataFrame:
-        """Lay out one quantity, one row per seed, one column per rate in increasing order.
+    def _of(self, cell: Cell) -> Networks | None:
+        rate = self.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate
+        networks = self._cells.get((cell.dataset, cell.recipe, np.nan if rate is None else rate))
+        if networks is None or not cell.upper_half:
+            return networks
+        return only(networks, ~_lower(len(networks["seed"])))
 
-        Every seed and rate that was run is there; the value of a network that could not begin is
-        missing.
-        """
-        run = self._run(rung, dataset)
-        begun = self.rows(rung, dataset)
-        return begun.pivot(index="seed", columns="learning_rate", values=column).reindex(
-            index=np.unique(run["seed"]), columns=np.unique(run["learning_rate"])
-        )
+    def favourite(self, cell: Cell) -> float | None:
+        """Choose a cell's favourite rate; None where one of the rates was not run."""
+        assert isinstance(cell.rate, Favourite)
+        medians = {}
+        for rate in cell.rate.rates:
+            networks = self._cells.get((cell.dataset, cell.recipe, rate))
+            if networks is None:
+                return None
+            lower = only(networks, _lower(len(networks["seed"])))
+            accuracy = np.where(lower["outcome"] == "lost", -np.inf, lower["validation_accuracy"])
+            medians[rate] = float(np.median(accuracy)) if len(accuracy) else -np.inf
+        return max(medians, key=lambda rate: medians[rate])
 
-    def _run(self, rung: str, dataset: str | None) -> pd.DataFrame:
-        chosen = self.ladder["rung"] == rung
-        if dataset is not None:
-            chosen &= self.ladder["dataset"] == dataset
-        return self.ladder[chosen]
-
-
-def all_of(directions: Sequence[Direction]) -> Verdict:
-    """Judge a claim about each of several comparisons."""
-    if not directions or set(directions) == {"unclear"}:
-        return Verdict.UNTESTABLE
-    if set(directions) == {"better"}:
-        return Verdict.SUPPORTED
-    return Verdict.MIXED if "better" in directions else Verdict.REFUTED
-
-
-def any_of(directions: Sequence[Direction]) -> Verdict:
-    """Judge a claim that one of several comparisons may bear out."""
-    better, worse = "better" in directions, "worse" in directions
-    if better and worse:
-        return Verdict.MIXED
-    if better or worse:
-        return Verdict.SUPPORTED if better else Verdict.REFUTED
-    return Verdict.UNTESTABLE
+    def half(self, which: Half) -> "Evidence":
+        """Keep the lower or the upper half of every cell's seeds."""
+        table = self.networks.sort_values("seed", kind="stable")
+        cells = table.groupby(CELL, sort=False)["seed"]
+        lower = cells.cumcount() < cells.transform("size") // 2
+        networks = table[lower if which == "lower" else ~lower]
+        keys = ["dataset", "recipe", "seed"]
+        return Evidence(networks, self.epochs.merge(networks[keys].drop_duplicates(), on=keys))
 
 
-def share(failing: Sequence[float]) -> Verdict:
-    """Judge a claim that seeds fail, by the share of them that does at each of several rates."""
-    if all(each >= 0.5 for each in failing):
-        return Verdict.SUPPORTED
-    return Verdict.REFUTED if not any(failing) else Verdict.MIXED
+def only(networks: Networks, chosen: NDArray[Any]) -> Networks:
+    """Keep some networks, by a mask or by their places."""
+    return {name: values[chosen] for name, values in networks.items()}
 
 
-def direction(difference: float, p: float) -> Direction:
-    """Tell which way a difference points, if it is significant."""
-    if np.isnan(p) or p >= LEVEL:
-        return "unclear"
-    return "better" if difference > 0 else "worse"
-
-
-def rates(table: pd.DataFrame) -> list[float]:
-    """List the columns of a table of `Evidence.table`."""
-    return [float(rate) for rate in table.columns.to_numpy(dtype=float)]
+def _lower(size: int) -> NDArray[np.bool_]:
+    """Mark the lower half of so many networks."""
+    return np.arange(size) < size // 2

@@ -1,0 +1,190 @@
+"""The effects behind the verdicts, with their intervals: a forest plot, claim by claim."""
+
+import re
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.transforms import blended_transform_factory
+
+from stages.figures.theme import LIGHT, WIDTH, Theme, headed, wrapped
+
+ROW_INCHES, FRAME_INCHES = 0.175, 1.5
+MOST = 50
+"""Margins at which the axis ends at the latest; what lies beyond is an arrow on its edge."""
+TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
+LEAST, BEYOND = 3, 1.2
+"""Margins that the axis shows at least; how far it reaches beyond the longest interval."""
+LISTED = r"([\d.]+)(?:, [\d.]+)+ and ([\d.]+)"
+"""A list of at least three numbers."""
+ANY = "all"
+NOTES = {
+    ("steps_to_threshold", ANY): ", upper threshold",
+    ("steps_to_lower_threshold", ANY): ", lower threshold",
+    ("burst first", "lost"): " of the lost began with a burst",
+    ("lost", "burst"): " of those with a burst are lost",
+    ("last", ANY): ", after the last epoch",
+}
+"""Quantity (or that it is measured at the end) and among which networks → what a label adds."""
+CAPTION = (
+    "Mark and bar: the effect and its 95 % bootstrap interval, to the right as the claim says, in "
+    "margins: the smallest difference that matters (shaded). Beyond one margin the axis is "
+    "logarithmic; an arrow lies off it, as where most networks of a cell are lost. A claim without "
+    "marks rests on those above, or on no measurement."
+)
+
+
+class Look(NamedTuple):
+    """How the effects of one kind of result are marked."""
+
+    name: str
+    results: tuple[str, ...]
+    mark: str
+    fill: Literal["full", "none"]
+    colours: tuple[str, str]
+    """On a light and on a dark background."""
+
+    def colour(self, theme: Theme) -> str:
+        """Choose the one for a theme's background."""
+        return self.colours[0 if theme == LIGHT else 1]
+
+
+LOOKS = (
+    Look(
+        "as the claim says",
+        ("better", "differs", "above", "so"),
+        "o",
+        "full",
+        ("#0072b2", "#56b4e9"),
+    ),
+    Look(
+        "not as it says",
+        ("worse", "not better", "below", "not so"),
+        "s",
+        "full",
+        ("#c2500a", "#f0a33a"),
+    ),
+    Look("equivalent", ("equivalent",), "D", "full", ("#59636e", "#9198a1")),
+    Look("open", (), "o", "none", ("#59636e", "#9198a1")),
+)
+"""The last one is that of all other results."""
+
+
+def effects(claims: pd.DataFrame, theme: Theme) -> Figure:
+    """Draw every comparison that decides a claim, under the claim and its verdict.
+
+    A claim whose comparisons all stand above has its verdict alone.
+
+    Args:
+        claims: Of claims.csv.
+        theme: Its colours.
+    """
+    rows = claims[claims["headline"] == 1]
+    measured = rows.dropna(subset="gain")
+    new = ~measured.duplicated(["comparison", "quantity", "among"])
+    measured = measured[new.groupby(measured["statement"]).transform("any")]
+    statements = rows.drop_duplicates("statement")
+    lines = len(statements) + len(measured)
+    figure = Figure(figsize=(WIDTH, ROW_INCHES * lines + FRAME_INCHES))
+    axes = figure.subplots()
+    limit = reach(measured)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.7)
+    axes.axvspan(-1, 1, color=theme.grid, linewidth=0, zorder=0.5)
+    axes.axvline(0, color=theme.muted, linewidth=1, zorder=1.2)
+    labels: dict[int, str] = {}
+    place = 0
+    for claim in statements.itertuples():
+        head(axes, place, str(claim.statement), str(claim.verdict))
+        place += 1
+        for _, row in measured[measured["statement"] == claim.statement].iterrows():
+            draw_effect(axes, place, row, limit, theme)
+            labels[place] = label(row)
+            place += 1
+    axes.set_ylim(lines - 0.4, -0.6)
+    axes.set_yticks(list(labels), list(labels.values()), fontsize=7.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(-limit, limit)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if abs(tick) <= limit]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda margins, _: f"{margins:g}".replace("-", "−"))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("effect (margins)")
+    name_results(figure, set(measured["result"]), theme)
+    headed(figure, "What decides each claim")
+    return figure
+
+
+def reach(rows: pd.DataFrame) -> float:
+    """Choose where the axis ends, in margins on either side: wide enough for most effects."""
+    ends = rows[["gain", "gain_low", "gain_high"]].abs().to_numpy()
+    longest = ends[np.isfinite(ends)].max(initial=LEAST)
+    return float(min(MOST, longest * BEYOND))
+
+
+def head(axes: Axes, place: int, statement: str, verdict: str) -> None:
+    """Write a claim over its comparisons, and its verdict to the right."""
+    across = blended_transform_factory(axes.figure.transFigure, axes.transData)
+    styled: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "va": "center"}
+    axes.text(0.012, place, statement, transform=across, **styled).set_in_layout(False)
+    axes.text(1, place, verdict, transform=axes.get_yaxis_transform(), ha="right", **styled)
+
+
+def label(row: pd.Series) -> str:
+    """Name a comparison: what is compared, and what of it where that is not plain."""
+    short = re.sub(LISTED, r"\1 to \2", str(row["comparison"]))
+    quantity = str(row["quantity"])
+    when = "last" if quantity.startswith("last_") else ""
+    note = NOTES.get((quantity, str(row["among"])), NOTES.get((when or quantity, ANY), ""))
+    return f"{short}{note}"
+
+
+def draw_effect(axes: Axes, place: int, row: pd.Series, limit: float, theme: Theme) -> None:
+    """Draw a comparison's effect and interval; an arrow where it lies off the axis."""
+    look = next((each for each in LOOKS if row["result"] in each.results), LOOKS[-1])
+    colour = look.colour(theme)
+    low, high = np.clip([row["gain_low"], row["gain_high"]], -limit, limit)
+    axes.hlines(place, low, high, color=colour, linewidth=1.4)
+    value = float(row["gain"])
+    off = abs(value) > limit
+    axes.plot(
+        np.clip(value, -limit, limit),
+        place,
+        color=colour,
+        marker=(">" if value > 0 else "<") if off else look.mark,
+        fillstyle=look.fill,
+        markersize=4.5,
+        clip_on=False,
+        label=look.name,
+        zorder=3,
+    )
+
+
+def name_results(figure: Figure, results: set[str], theme: Theme) -> None:
+    """Name the looks of results below everything, under the caption."""
+    known = {result for look in LOOKS for result in look.results}
+    shown = [look for look in LOOKS if results & set(look.results)]
+    shown += [LOOKS[-1]] * bool(results - known)
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=look.colour(theme),
+            marker=look.mark,
+            fillstyle=look.fill,
+            markersize=4.5,
+            label=look.name,
+        )
+        for look in shown
+    ]
+    figure.legend(
+        handles=handles,
+        title=wrapped(CAPTION),
+        title_fontproperties={"size": 8},
+        alignment="left",
+        loc="outside lower left",
+        ncols=len(LOOKS),
+    ).get_title().set(color=theme.muted, linespacing=1.4)

@@ -1,0 +1,126 @@
+"""The ladder: final accuracy against the learning rate, one panel per rung."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.audit.drawing.colours import rates_in_colour
+from stages.audit.judging.rungs import RUNGS
+from stages.figures.accuracy import count_lost
+from stages.figures.rates import Rate, draw_seeds, places
+from stages.figures.theme import (
+    SMALLEST_ERROR,
+    WIDTH,
+    Theme,
+    accuracy_axis,
+    captioned,
+    headed,
+    title,
+    unnamed_below,
+)
+
+CHANGED = {
+    "as_published": "as published",
+    "fresh_start": "+ fresh start at each rate",
+    "standardized": "+ own mean and deviation",
+    "core": "+ constant rate (core)",
+    "clipped": "core + clipping",
+    "warmup_cosine": "core + warm-up, cosine",
+}
+"""Rung → what it changes."""
+COLUMNS = 3
+PANEL_INCHES = 2.4
+ROOM = 0.3
+"""Height left free below the marks, as a share of the height that they take."""
+COLOURED = "A mark is one network, its colour the rate."
+MARKS = {
+    "undertrained": "Hollow: undertrained.",
+    "lost": "× on the bottom edge: lost; the numbers count them.",
+}
+NOTEBOOK = "Squares: the published notebook's output, on the edge where it was nan."
+CAPTION = (
+    "Line: mean of the networks that trained. The accuracy axis follows the logarithm of the error."
+)
+
+
+def ladder(
+    networks: pd.DataFrame,
+    dataset: str,
+    notebook: Mapping[float, float | None],
+    grid: Sequence[float],
+    theme: Theme,
+) -> Figure:
+    """Draw one dataset's rungs, each in a panel.
+
+    Args:
+        networks: The audit's.
+        dataset: One that has networks of a rung.
+        notebook: Learning rate → the notebook's test accuracy, None for nan; may be empty. Drawn on
+            the first rung.
+        grid: The core study's rates, for the colours.
+        theme: Its colours.
+    """
+    rows = networks[networks["dataset"] == dataset]
+    rungs = [rung for rung in RUNGS if (rows["recipe"] == rung).any()]
+    rows = rows[rows["recipe"].isin(rungs)].assign(role="grid")
+    # What has become of a lost network's numbers is a matter of rounding: it has no accuracy.
+    rows["test_accuracy"] = rows["test_accuracy"].mask(rows["outcome"] == "lost")
+    rates = rates_in_colour(rows["learning_rate"], grid, theme)
+    lines = -(-len(rungs) // COLUMNS)
+    figure = Figure(figsize=(WIDTH, PANEL_INCHES * lines + 0.9))
+    panels = figure.subplots(lines, COLUMNS, squeeze=False, sharey=True)
+    for axes in panels.flat[len(rungs) :]:
+        axes.set_visible(False)
+    for number, (axes, rung) in enumerate(zip(panels.flat, rungs, strict=False)):
+        here = rows[rows["recipe"] == rung]
+        draw_seeds(axes, here, rates, theme, column="test_accuracy")
+        count_lost(axes, here, rates)
+        axes.set_title(f"{number + 1}  {CHANGED[rung]}")
+        if number + COLUMNS < len(rungs):
+            unnamed_below(axes)
+    compared = "as_published" in rungs and bool(notebook)
+    if compared:
+        draw_notebook(panels[0, 0], notebook, rates, theme)
+    leave_room(panels[0, 0], rows["test_accuracy"])
+    accuracy_axis(panels[0, 0])
+    for axes in panels[:, 0]:
+        axes.set_ylabel("final test accuracy")
+    headed(figure, f"{title(dataset)}: the published protocol, undone choice by choice")
+    found = {*rows["outcome"]}
+    told = [COLOURED, *(text for outcome, text in MARKS.items() if outcome in found), CAPTION]
+    captioned(figure, " ".join([*told, *[NOTEBOOK] * compared]), theme)
+    return figure
+
+
+def leave_room(axes: Axes, accuracies: pd.Series) -> None:
+    """Reach further down than the lowest mark, so that the counts of the lost cover none."""
+    errors = 1 - accuracies.dropna().clip(upper=1 - SMALLEST_ERROR)
+    if not errors.empty:
+        lower = errors.max() * (errors.max() / errors.min()) ** ROOM
+        axes.update_datalim([(axes.get_xlim()[0], 1 - min(lower, 1))])
+    axes.margins(y=0.05)
+
+
+def draw_notebook(
+    axes: Axes, notebook: Mapping[float, float | None], rates: Sequence[Rate], theme: Theme
+) -> None:
+    """Mark the notebook's own results."""
+    positions = places(rates)
+    for rate, accuracy in notebook.items():
+        if rate in positions:
+            axes.plot(
+                [positions[rate]],
+                [0 if accuracy is None else accuracy],
+                transform=axes.get_xaxis_transform() if accuracy is None else axes.transData,
+                marker="s",
+                markersize=8,
+                fillstyle="none",
+                color=theme.text,
+                markeredgewidth=1,
+                linestyle="none",
+                clip_on=False,
+                label="notebook",
+                zorder=3,
+            )

@@ -1,0 +1,245 @@
+"""claims.csv and changes.csv: one row per comparison, with all that its p values come from."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.audit.judging.changes import Change
+from stages.audit.judging.claims import CLAIMS, Claim
+from stages.audit.judging.comparisons import (
+    Bound,
+    Comparison,
+    Difference,
+    Interaction,
+    Matched,
+    Shares,
+)
+from stages.audit.judging.evidence import Evidence, Favourite, Side
+from stages.audit.judging.read_tables import last_layer
+from stages.audit.judging.rungs import CORE, RUNGS
+from stages.audit.judging.statistics import NOTHING, Effect
+from stages.audit.judging.tested import Bounded, Tested
+from stages.audit.judging.verdicts import Corrected, Judged, Member, corrected
+
+PLACES = [
+    "table",
+    *(
+        f"{prefix}{name}"
+        for prefix in ("", "other_")
+        for name in ("dataset", "recipes", "rates", "seeds", "base_rates")
+    ),
+    "quantity",
+    "better",
+    "lost",
+    "among",
+    "bound",
+    "unit",
+    "margin",
+    "n",
+    "other_n",
+    "arrangements",
+    "statistic",
+]
+"""What is compared. `base_rates` is there where gains are compared: each network of `rates` less
+the one of `base_rates` with the same seed."""
+EFFECTS = [
+    f"{name}{end}" for name in ("effect", "gain", "probability") for end in ("", "_low", "_high")
+]
+P_VALUES = ["p_difference", "p_not_better", "p_not_worse", "p_equivalent"]
+CLAIMS_COLUMNS = [
+    "claim",
+    "statement",
+    "headline",
+    "recipe",
+    "comparison",
+    "kind",
+    *PLACES,
+    *P_VALUES,
+    *(f"corrected_{name}" for name in P_VALUES),
+    *EFFECTS,
+    "survivors_effect",
+    "result",
+    "verdict",
+]
+CHANGES_COLUMNS = [
+    "claim",
+    "before",
+    "after",
+    "comparison",
+    *PLACES,
+    "p_difference",
+    "corrected_p_difference",
+    *EFFECTS,
+    "survivors_effect",
+    "changes",
+]
+
+
+def claims_table(judged: Sequence[Judged], evidence: Evidence) -> pd.DataFrame:
+    """Lay out one row per comparison and rung.
+
+    Those on core decide (`headline` is 1) and have effects with intervals; the same comparisons on
+    other rungs have p values and results alone.
+    """
+    rows = []
+    for each in judged:
+        tested = [member.tested for member in each.members]
+        for member, found in zip(each.members, corrected(tested), strict=True):
+            row = _row(each.claim, CORE, member, found, evidence)
+            effect = member.tested.effect
+            rows.append(row | _effects(member.tested, effect) | {"verdict": each.decision.verdict})
+        if not each.members:
+            rows.append(
+                {"claim": each.claim.key, "statement": each.claim.statement, "headline": 1}
+                | {"recipe": CORE, "result": "not run", "verdict": each.decision.verdict}
+            )
+    rows += [row for claim in CLAIMS for rung in RUNGS for row in _on_rung(claim, rung, evidence)]
+    return pd.DataFrame(rows, columns=CLAIMS_COLUMNS)
+
+
+def _on_rung(claim: Claim, rung: str, evidence: Evidence) -> list[dict[str, Any]]:
+    """Lay out a claim's comparisons on another rung than core, as far as they were run there."""
+    if rung == CORE:
+        return []
+    moved = [each for comparison in claim.comparisons if (each := comparison.on(rung)) is not None]
+    members = [
+        Member(each, tested) for each in moved if (tested := each.tested(evidence)) is not None
+    ]
+    results = corrected([member.tested for member in members])
+    return [
+        _row(claim, rung, member, result, evidence) | {"headline": 0}
+        for member, result in zip(members, results, strict=True)
+    ]
+
+
+def changes_table(changes: Sequence[Change], evidence: Evidence) -> pd.DataFrame:
+    """Lay out one row per comparison of a claim and pair of rungs."""
+    rows = []
+    for change in changes:
+        tested = change.tested
+        effect = tested.effect if change.significant else NOTHING
+        rows.append(
+            {
+                "claim": change.claim.key,
+                "before": change.before,
+                "after": change.after,
+                "comparison": change.comparison.label,
+                **_places(change.comparison, evidence),
+                **_counts(tested),
+                "p_difference": tested.p_difference,
+                "corrected_p_difference": change.corrected,
+                **_effects(tested, effect),
+                "changes": int(change.significant),
+            }
+        )
+    return pd.DataFrame(rows, columns=CHANGES_COLUMNS)
+
+
+def _row(
+    claim: Claim,
+    recipe: str,
+    member: Member,
+    found: Corrected,
+    evidence: Evidence,
+) -> dict[str, Any]:
+    comparison, tested = member.comparison, member.tested
+    return {
+        "claim": claim.key,
+        "statement": claim.statement,
+        "headline": 1,
+        "recipe": recipe,
+        "comparison": comparison.label,
+        "kind": comparison.kind,
+        **_places(comparison, evidence),
+        **_counts(tested),
+        "p_difference": tested.p_difference,
+        "p_not_better": tested.p_not_better,
+        "p_not_worse": tested.p_not_worse,
+        "p_equivalent": tested.p_equivalent,
+        "corrected_p_difference": found.difference,
+        "corrected_p_not_better": found.not_better,
+        "corrected_p_not_worse": found.not_worse,
+        "corrected_p_equivalent": found.equivalent,
+        "result": found.result,
+    }
+
+
+def _places(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
+    """Say which networks are compared, and what of them."""
+    sides = comparison.sides
+    bases: tuple[Side, ...] = ()
+    if isinstance(comparison, Interaction):
+        (first, base), (second, other) = comparison.first, comparison.second
+        sides, bases = (first, second), (base, other)
+    place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
+    for prefix, side in zip(("", "other_"), sides, strict=False):
+        place |= _cells(prefix, side, evidence)
+    for prefix, side in zip(("", "other_"), bases, strict=False):
+        place[f"{prefix}base_rates"] = _rates(side, evidence)
+    if isinstance(comparison, Difference | Interaction):
+        quantity = comparison.quantity
+        column = quantity.column
+        if column == "feature_sparsity":
+            column = last_layer(evidence.networks)
+        place |= {"quantity": column, "better": quantity.better, "lost": quantity.lost}
+    elif isinstance(comparison, Matched):
+        quantity, when = comparison.quantity, comparison.when(evidence)
+        place |= {"table": "mechanism.csv", "quantity": f"{when}_{quantity.column}"}
+        place |= {"better": quantity.better, "lost": "is left out"}
+    elif isinstance(comparison, Shares | Bound):
+        place |= {"quantity": comparison.event, "among": comparison.among}
+    if isinstance(comparison, Bound):
+        place["bound"] = comparison.bound
+    elif isinstance(comparison, Shares):
+        place["better"] = comparison.says
+    return place
+
+
+def _cells(prefix: str, side: Side, evidence: Evidence) -> dict[str, str]:
+    names = dict.fromkeys(cell.dataset for cell in side)
+    return {
+        f"{prefix}dataset": " ".join(names),
+        f"{prefix}recipes": " ".join(dict.fromkeys(cell.recipe for cell in side)),
+        f"{prefix}rates": _rates(side, evidence),
+        f"{prefix}seeds": "upper half" if side[0].upper_half else "all",
+    }
+
+
+def _rates(side: Side, evidence: Evidence) -> str:
+    chosen = [
+        evidence.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate for cell in side
+    ]
+    return " ".join(dict.fromkeys(f"{rate:g}" for rate in chosen if rate is not None))
+
+
+def _counts(tested: Tested) -> dict[str, Any]:
+    size, other = tested.sizes
+    return {
+        "unit": tested.scale.unit,
+        "margin": np.nan if isinstance(tested, Bounded) else tested.scale.margin,
+        "n": size,
+        "other_n": other,
+        "arrangements": math.comb(size + other, size) if size and other else np.nan,
+        "statistic": tested.statistic,
+    }
+
+
+def _effects(tested: Tested, effect: Effect) -> dict[str, float]:
+    """Lay out an effect in the readers' unit, and in margins, positive as the claim says."""
+    shown, gain = tested.scale.shown(effect), effect.times(1 / tested.scale.step)
+    survivors = Effect(tested.survivors_effect(), np.nan, np.nan)
+    return {
+        "effect": shown.value,
+        "effect_low": shown.low,
+        "effect_high": shown.high,
+        "gain": gain.value,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "probability": effect.probability,
+        "probability_low": effect.probability_low,
+        "probability_high": effect.probability_high,
+        "survivors_effect": tested.scale.shown(survivors).value,
+    }

@@ -1,0 +1,504 @@
+"""The words in which the claims are specified: quantities, and kinds of comparisons."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.audit.judging.evidence import Cell, Evidence, Favourite, Networks, Side, only
+from stages.audit.judging.mechanism import Cells, pair
+from stages.audit.judging.rungs import CORE, TITLES
+from stages.audit.judging.statistics import Values
+from stages.audit.judging.tested import Bounded, Counted, Ranked, Scale, Stated, Tested
+
+DATASETS: Mapping[str, str] = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+"""Dataset → its name for readers."""
+SHARE_MARGIN = 20.0
+"""Points of the share of networks, from which on a difference matters."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is compared of two samples of networks."""
+
+    column: str
+    name: str
+    better: Literal["higher", "fewer"]
+    margins: Mapping[str, float] | float
+    """The smallest difference that matters, for each dataset or all: in points; of steps, the
+    factor."""
+    lost: Literal["ranks last", "is left out"] = "ranks last"
+    unit: Literal["points", "factor"] = "points"
+
+    def scale(self, dataset: str) -> Scale:
+        """Say how a difference is shown on a dataset, and which matters."""
+        margins = self.margins
+        margin = margins[dataset] if isinstance(margins, Mapping) else margins
+        return Scale(self.unit, 1 if self.better == "higher" else -1, margin)
+
+    def values(self, networks: Networks) -> Values:
+        """Take it of networks, larger is better, -inf worst, (networks,); NaN: left out."""
+        return self.turned(networks[self.column].astype(float), networks["outcome"] == "lost")
+
+    def turned(self, values: Values, lost: NDArray[np.bool_] | bool = False) -> Values:
+        """Turn it so that larger is better."""
+        turned = np.log(values) if self.unit == "factor" else 100 * values
+        worst = -np.inf if self.lost == "ranks last" else np.nan
+        turned = turned if self.better == "higher" else -turned
+        # Steps are missing where the threshold was never reached.
+        return np.where(lost | np.isnan(turned), worst, turned)
+
+
+Event = Literal["lost", "learned", "burst first"]
+Among = Literal["all", "lost", "burst"]
+EVENTS: Mapping[Event, str] = {
+    "lost": "networks lost",
+    "learned": "networks that reach the threshold",
+    "burst first": "lost networks whose loss begins with a burst",
+}
+
+
+def happened(event: Event, networks: Networks) -> NDArray[np.bool_]:
+    """Tell of each network whether something happened to it, (networks,)."""
+    outcome = networks["outcome"]
+    found: NDArray[np.bool_] = {
+        "lost": outcome == "lost",
+        "learned": (outcome == "trained") & ~np.isnan(networks["steps_to_threshold"]),
+        "burst first": networks["began_with_burst"] == 1,
+    }[event]
+    return found
+
+
+def burst(networks: Networks, norm: float) -> NDArray[np.bool_]:
+    """Tell of each network whether its gradient norm ever was above a bound, (networks,)."""
+    passed: NDArray[np.bool_] = networks["peak_gradient_norm"] > norm
+    return passed | happened("burst first", networks)
+
+
+def among(which: Among, networks: Networks, norm: float = np.inf) -> Networks:
+    """Keep the networks of which a share is taken: all, the lost ones, or those that burst."""
+    if which == "all":
+        return networks
+    return only(networks, happened("lost", networks) if which == "lost" else burst(networks, norm))
+
+
+@dataclass(frozen=True)
+class Comparison(ABC):
+    """What a claim says of some cells."""
+
+    kind: ClassVar[str]
+
+    @property
+    def can_refute(self) -> bool:
+        """Whether a claim is refuted where this is not so; otherwise it is then undecided."""
+        return True
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What is compared, in a few words."""
+
+    @property
+    @abstractmethod
+    def quantity_name(self) -> str:
+        """What of it is compared."""
+
+    @property
+    @abstractmethod
+    def sides(self) -> tuple[Side, ...]:
+        """The cells, those first that the claim speaks of."""
+
+    @abstractmethod
+    def tested(self, evidence: Evidence) -> Tested | None:
+        """Compare; None where a cell was not run."""
+
+    def on(self, recipe: str) -> "Comparison | None":
+        """Move it from core to another recipe; None where it says nothing there."""
+        return None
+
+    def change(self, recipe: str, other: str) -> "Comparison | None":
+        """Compare what it finds on a recipe with what it finds on another."""
+        return None
+
+
+@dataclass(frozen=True)
+class Difference(Comparison):
+    """A quantity is better on one side than on the other."""
+
+    kind = "difference"
+    quantity: Quantity
+    first: Side
+    second: Side
+
+    @property
+    def label(self) -> str:
+        return contrast(self.first, self.second)
+
+    @property
+    def quantity_name(self) -> str:
+        return self.quantity.name
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return self.first, self.second
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        both = evidence.both(self.first, self.second)
+        if both is None:
+            return None
+        values, trained = [], []
+        for networks in both:
+            found = self.quantity.values(networks)
+            known = ~np.isnan(found)
+            values.append(found[known])
+            trained.append(found[known & (networks["outcome"] == "trained")])
+        scale = self.quantity.scale(self.first[0].dataset)
+        return Ranked(scale, values[0], values[1], trained[0], trained[1])
+
+    def on(self, recipe: str) -> "Difference":
+        return replace(self, first=moved(self.first, recipe), second=moved(self.second, recipe))
+
+    def change(self, recipe: str, other: str) -> "Interaction":
+        ours, theirs = self.on(other), self.on(recipe)
+        return Interaction(self.quantity, ours.sides, theirs.sides)
+
+
+@dataclass(frozen=True)
+class Interaction(Comparison):
+    """What a quantity gains from one cell to another differs between two pairs of such cells.
+
+    A gain is that of a network over the one with the same seed: which network is held against which
+    does not matter, as long as it was fixed beforehand. Where neither dataset nor recipe changes
+    what the rate does, all gains are alike, and the same exact test applies to them.
+    """
+
+    kind = "interaction"
+    quantity: Quantity
+    first: tuple[Side, ...]
+    second: tuple[Side, ...]
+
+    @property
+    def label(self) -> str:
+        side, base = self.first
+        less = self.second[0]
+        if side[0].dataset != less[0].dataset:
+            both = f"{on_datasets(side)} less {on_datasets(less)}"
+            return f"{rates(side)} against {rates(base)}, {both}"
+        what = f"{rates(side)} against {rates(base)} ({on_datasets(side)})"
+        return f"{what}, {recipes(side)} less {recipes(less)}"
+
+    @property
+    def quantity_name(self) -> str:
+        return self.quantity.name
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return *self.first, *self.second
+
+    @property
+    def scale(self) -> Scale:
+        """Of one dataset, the quantity's; else margins, which both have in common."""
+        datasets = {side[0].dataset for side in self.sides}
+        ours = self.quantity.scale(self.first[0][0].dataset)
+        return ours if len(datasets) == 1 else Scale("margins", 1, 1.0)
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        gains, trained = [], []
+        for side, base in (self.first, self.second):
+            both = evidence.both(side, base)
+            if both is None:
+                return None
+            found, both_trained = self._gains(*both)
+            gains.append(found)
+            trained.append(found[both_trained])
+        scale = self.scale
+        either_way = scale.unit == "margins"
+        return Ranked(scale, gains[0], gains[1], trained[0], trained[1], either_way=either_way)
+
+    def _gains(self, side: Networks, base: Networks) -> tuple[Values, NDArray[np.bool_]]:
+        """Subtract the network with the same seed; tell which gains are of trained networks."""
+        _, *places = np.intersect1d(side["seed"], base["seed"], return_indices=True)
+        pair = only(side, places[0]), only(base, places[1])
+        ours, theirs = (self.quantity.values(networks) for networks in pair)
+        with np.errstate(invalid="ignore"):
+            # Two networks that both ended worst: nothing is gained.
+            gains = np.where(ours == theirs, 0.0, ours - theirs)
+        if self.scale.unit == "margins":
+            gains = gains / self.quantity.scale(str(side["dataset"][0])).step
+        trained = np.all([networks["outcome"] == "trained" for networks in pair], axis=0)
+        known = ~np.isnan(gains)
+        return gains[known], trained[known]
+
+
+@dataclass(frozen=True)
+class Shares(Comparison):
+    """Fewer, or more, networks are lost on one side than on the other."""
+
+    kind = "shares"
+    first: Side
+    second: Side
+    says: Literal["fewer", "more"]
+    event: Event = "lost"
+    among: Among = "all"
+    refutes: bool = True
+
+    @property
+    def can_refute(self) -> bool:
+        return self.refutes
+
+    @property
+    def label(self) -> str:
+        return contrast(self.first, self.second)
+
+    @property
+    def quantity_name(self) -> str:
+        return f"share of {EVENTS[self.event]}"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return self.first, self.second
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        both = evidence.both(self.first, self.second)
+        if both is None:
+            return None
+        counts = []
+        for networks in both:
+            event = happened(self.event, among(self.among, networks))
+            counts += [int((event if self.says == "more" else ~event).sum()), len(event)]
+        return Counted(Scale("share", 1 if self.says == "more" else -1, SHARE_MARGIN), *counts)
+
+    def on(self, recipe: str) -> "Shares | None":
+        first, second = moved(self.first, recipe), moved(self.second, recipe)
+        return replace(self, first=first, second=second) if first and second else None
+
+
+@dataclass(frozen=True)
+class Bound(Comparison):
+    """A share of networks lies above a bound."""
+
+    kind = "bound"
+    event: Event
+    side: Side
+    bound: float
+    among: Among = "all"
+    norm: float = np.inf
+    """Of the gradient, above which a network counts as having burst."""
+
+    @property
+    def label(self) -> str:
+        return f"{rates(self.side)} ({on_datasets(self.side)})"
+
+    @property
+    def quantity_name(self) -> str:
+        what = f"share of {EVENTS[self.event]}"
+        if self.among == "burst":
+            what = f"share lost of the networks with a gradient norm above {self.norm:g}"
+        return f"{what}, against {100 * self.bound:.0f} %"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return (self.side,)
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        networks = evidence.of(self.side)
+        if networks is None:
+            return None
+        event = happened(self.event, among(self.among, networks, self.norm))
+        scale = Scale("share", 1, SHARE_MARGIN)
+        return Bounded(scale, int(event.sum()), len(event), self.bound)
+
+    def on(self, recipe: str) -> "Bound | None":
+        side = moved(self.side, recipe)
+        return replace(self, side=side) if side else None
+
+    def change(self, recipe: str, other: str) -> "Shares | None":
+        ours, theirs = moved(self.side, other), moved(self.side, recipe)
+        if not ours or self.among == "burst":
+            return None
+        return Shares(ours, theirs, "more", self.event, self.among)
+
+
+@dataclass(frozen=True)
+class Matched(Comparison):
+    """A quantity of two arms of the mechanism, at equal training loss where both reach it."""
+
+    kind = "difference"
+    quantity: Quantity
+    dataset: str
+    arm: str
+    against: str
+
+    @property
+    def label(self) -> str:
+        return f"{ARMS[self.arm]} against {ARMS[self.against]} ({titled(self.dataset)})"
+
+    @property
+    def quantity_name(self) -> str:
+        return self.quantity.name
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return ((self._cell(self.arm),), (self._cell(self.against),))
+
+    def when(self, evidence: Evidence) -> str:
+        """Say whether the arms are compared at equal training loss (matched) or at the end."""
+        return self._pair(evidence).when
+
+    def _pair(self, evidence: Evidence) -> Cells:
+        table = evidence.matched
+        return pair(table, self.dataset, self.arm, self.against, self.quantity.column)
+
+    def _cell(self, arm: str) -> Cell:
+        return Cell(self.dataset, arm, None)
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        table = evidence.matched
+        here = set(table.loc[table["dataset"] == self.dataset, "recipe"])
+        if not {self.arm, self.against} <= here:
+            return None
+        found = self._pair(evidence)
+        ours, theirs = (self.quantity.turned(each) for each in (found.values, found.others))
+        scale = self.quantity.scale(self.dataset)
+        return Ranked(scale, ours, theirs, ours, theirs, WHEN[found.when])
+
+
+ARMS: Mapping[str, str] = {
+    "small": "0.1",
+    "large_1": "0.384 for 1 epoch, then 0.1",
+    "large_5": "0.384 for 5 epochs, then 0.1",
+    "large_10": "0.384 for 10 epochs, then 0.1",
+    "large": "0.384",
+    "smallest": "0.02",
+    "large_batch": "0.384 with batches of 123",
+    "small_batch": "0.1 with batches of 8",
+}
+"""Recipe of the mechanism → its name for readers; batches of 32 where nothing else is said."""
+
+
+WHEN = {"matched": "at equal training loss", "last": "after the last epoch, at unequal loss"}
+"""How arms are compared → its words for readers."""
+
+
+@dataclass(frozen=True)
+class NoSurvivor(Comparison):
+    """No network that ends trained ever had a gradient norm above a bound."""
+
+    kind = "fact"
+    side: Side
+    norm: float
+
+    @property
+    def can_refute(self) -> bool:
+        return False
+
+    @property
+    def label(self) -> str:
+        where = f"{rates(self.side)} ({on_datasets(self.side)})"
+        return f"{where}: no trained network's gradient norm passed {self.norm:g}"
+
+    @property
+    def quantity_name(self) -> str:
+        return "largest gradient norm"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return (self.side,)
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        networks = evidence.of(self.side)
+        if networks is None:
+            return None
+        lost, peaks = happened("lost", networks), networks["peak_gradient_norm"]
+        survivors = burst(networks, self.norm) & ~lost
+        told = f"largest of the others {_known(peaks[~lost], max)}"
+        told += f", smallest of a lost one {_known(peaks[lost], min)}"
+        return Stated(Scale("share", 1, SHARE_MARGIN), not survivors.any(), told)
+
+    def on(self, recipe: str) -> "NoSurvivor | None":
+        side = moved(self.side, recipe)
+        return replace(self, side=side) if side else None
+
+
+def _known(norms: Values, chosen: Callable[[list[float]], float]) -> str:
+    """Write the largest or smallest norm that is not missing."""
+    known = norms[~np.isnan(norms)].tolist()
+    return f"{chosen(known):.3g}" if known else "–"
+
+
+@dataclass(frozen=True)
+class SameNumbers(Comparison):
+    """Printed numbers are those of an output, to the digit."""
+
+    kind = "fact"
+    what: str
+    printed: Mapping[float, float]
+    output: Mapping[float, float | None]
+    rounding: float
+
+    @property
+    def label(self) -> str:
+        return self.what
+
+    @property
+    def quantity_name(self) -> str:
+        return "printed numbers"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return ()
+
+    def tested(self, evidence: Evidence) -> Tested | None:
+        del evidence
+        same = [
+            (other := self.output.get(rate)) is not None and abs(other - number) <= self.rounding
+            for rate, number in self.printed.items()
+        ]
+        return Stated(Scale("share", 1, SHARE_MARGIN), all(same))
+
+
+def moved(side: Side, recipe: str) -> Side:
+    """Put a recipe in core's place; cells of other recipes go, unless core is meant."""
+    return tuple(replace(cell, recipe=recipe) for cell in side if cell.recipe == CORE)
+
+
+def titled(dataset: str) -> str:
+    """Write a dataset's name for readers."""
+    return DATASETS.get(dataset, dataset)
+
+
+def contrast(first: Side, second: Side) -> str:
+    """Say which two sides are compared: their rates, or their recipes where these differ."""
+    ours, theirs = recipes(first), recipes(second)
+    where = f"({on_datasets(first)})"
+    if ours == theirs:
+        return f"{rates(first)} against {rates(second)} {where}"
+    return f"{ours} against {theirs}, {rates(first)} {where}"
+
+
+def recipes(side: Side) -> str:
+    """Name the recipes of a side."""
+    names = dict.fromkeys(cell.recipe for cell in side)
+    return listed(TITLES.get(name, name) for name in names)
+
+
+def rates(side: Side) -> str:
+    """Name the rates of a side, in increasing order."""
+    if isinstance(chosen := side[0].rate, Favourite):
+        return f"the better of {listed(f'{each:g}' for each in chosen.rates)}"
+    numbers = {cell.rate for cell in side if isinstance(cell.rate, float)}
+    return listed(f"{each:g}" for each in sorted(numbers))
+
+
+def on_datasets(side: Side) -> str:
+    """Name the datasets of a side."""
+    return listed(titled(name) for name in dict.fromkeys(cell.dataset for cell in side))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write a list for readers: a, b and c."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

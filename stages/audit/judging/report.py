@@ -1,0 +1,390 @@
+"""claims.md: the verdicts on one page, then a section per claim."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.audit.judging import published
+from stages.audit.judging.changes import Change
+from stages.audit.judging.claims import SEEDS
+from stages.audit.judging.comparisons import titled
+from stages.audit.judging.evidence import Evidence
+from stages.audit.judging.rounding import rounding, sentence
+from stages.audit.judging.rungs import CORE, RUNGS, TITLES
+from stages.audit.judging.sentences import (
+    MANY,
+    headline_effect,
+    margin,
+    number,
+    p_text,
+    verdict_sentence,
+    with_interval,
+)
+from stages.audit.judging.statistics import Effect
+from stages.audit.judging.tested import Bounded, Counted, Ranked, Stated, Tested
+from stages.audit.judging.verdicts import (
+    Judged,
+    Member,
+    Verdict,
+    corrected,
+    networks_needed,
+)
+
+INTRODUCTION = """\
+# The published claims, judged
+
+No verdict here is written by hand. `make audit` trains the networks, and rules that were fixed
+before any of them was trained decide: [the protocol](../docs/audit-protocol.md) tells them,
+[one file](../stages/audit/judging/claims.py) specifies them.
+
+"""
+PROVISIONAL = """\
+**Provisional.** The first of two declared groups of ten seeds was run: {seeds} networks per cell.
+The second will be added, and every claim judged again by the same rules.
+
+"""
+SCOPE = """\
+**Scope.** Networks of two hidden layers, trained by plain SGD on {datasets}. What is said holds for
+these, at these rates, and for the recipe *core*: every rate starts from fresh weights, pixels are
+standardized, the rate is constant, nothing is clipped. {networks:,} networks were trained,
+{per_cell} for each dataset, recipe and rate where claims are decided.
+
+**Words.** *Supported*: every comparison that the claim makes came out as it says. *Refuted*: one of
+them is the other way round, or a difference large enough to matter is excluded. *Equivalent*: every
+difference is smaller than what matters: 0.2 points of accuracy on MNIST, 0.5 on Fashion-MNIST, a
+tenth of the steps, a point of active features, 20 points of the share of networks. *Undecided*:
+neither; it is no verdict. *Effect*: of the comparison that decides, with the range in which the
+truth lies with 95 % confidence. *p*: how easily chance alone makes such a verdict, corrected for
+the number of claims; below 0.05 it counts. *Halves*: the verdicts of the lower and of the upper
+half of the seeds, each judged alone. A network that is *lost* ranks last wherever networks are
+compared.
+
+"""
+MIND = """\
+
+## What would change our mind
+
+A supported claim falls with one comparison that new seeds turn round, a refuted one stands again if
+the comparison named in its section does. Half of the networks have half of the power, so that a
+half may leave undecided what the whole decides; a claim that one half supports and the other
+refutes is undecided, whatever the whole says. {agreement}
+
+{undecided}"""
+BETWEEN = """\
+
+## What one change of the recipe changes
+
+Two recipes differ where a test of the difference says so, after correction for all the recipes and
+comparisons of a claim ({tested} tests; all are in [changes.csv](audit/changes.csv)). A
+change is what a comparison of the claim finds with the second recipe, less what it finds with the
+first. {nothing}
+
+"""
+FAILURE = """\
+
+## At which rate networks are lost
+
+The rate at which a tenth, half and nine tenths of the networks are lost within the run, by a model
+of the chance to be lost in each epoch, with 95 % intervals. A dash: it cannot be told.
+
+"""
+REPRODUCTION = """\
+
+## Does the first rung reproduce the notebook?
+
+The notebook carried each rate on from the weights that the rate before had left, in one run. Here
+its protocol is run once per seed. It ran no 0.3, which leaves other weights to the rates after it.
+
+"""
+SECTIONS = """\
+
+## Claim by claim
+
+A comparison's *effect* is the median difference between a network of one cell and one of the other;
+*wins* is how often such a network is ahead; *trained alone* is the effect without lost networks,
+which decides nothing. Its *result* is named after correction for the comparisons of its claim.
+"""
+FOR_THE_REFEREE = """\
+*For the referee.* {tests} {verdicts}
+"""
+RANKED = (
+    "Exact unpaired permutation tests of the rank sum, two-sided for a difference, one-sided for "
+    "the margin."
+)
+SHARES = "Fisher's exact test for a difference of shares, Chan's exact test for the margin."
+BOUNDS = "Exact binomial tests of a share against its bound, one-sided."
+
+
+def report(
+    judged: Sequence[Judged],
+    changes: Sequence[Change],
+    evidence: Evidence,
+    failure: pd.DataFrame,
+) -> str:
+    """Write the whole report.
+
+    Args:
+        judged: Every claim.
+        changes: What was tested between rungs.
+        evidence: What was trained.
+        failure: The rates at which networks are lost, one row per dataset and recipe.
+    """
+    needed = {
+        each.claim.key: networks_needed(each, evidence)
+        for each in judged
+        if each.decision.verdict == Verdict.UNDECIDED and each.overruled is None
+    }
+    parts = [
+        INTRODUCTION,
+        scope(evidence),
+        verdicts(judged),
+        mind(judged, needed),
+        "\n## What was run\n\n",
+        ends(evidence),
+        between(changes),
+        FAILURE,
+        failures(failure),
+        "\n## How firm: rounding\n\n",
+        firmness(evidence),
+        REPRODUCTION,
+        reproduction(evidence),
+        SECTIONS,
+        *(section(each, needed.get(each.claim.key, np.inf)) for each in judged),
+    ]
+    return "".join(parts)
+
+
+def scope(evidence: Evidence) -> str:
+    """Say what was run, and whether that is all that was declared."""
+    core = evidence.networks[evidence.networks["recipe"] == CORE]
+    per_cell = core.groupby(["dataset", "learning_rate"]).size()
+    fewest = int(per_cell.min()) if len(per_cell) else 0
+    names = [titled(str(name)) for name in evidence.networks["dataset"].unique()]
+    text = SCOPE.format(
+        datasets=" and ".join(names), networks=len(evidence.networks), per_cell=fewest
+    )
+    return (PROVISIONAL.format(seeds=fewest) if fewest < SEEDS else "") + text
+
+
+def verdicts(judged: Sequence[Judged]) -> str:
+    """Lay out the verdicts in Markdown, one row per claim."""
+    rows = [
+        {
+            "claim": each.claim.statement,
+            "verdict": f"**{each.decision.verdict}**",
+            "effect (95 % interval)": headline_effect(each),
+            "p": "–" if _arithmetic(each) else p_text(each.decision.corrected),
+            "halves": _halves(each),
+        }
+        for each in judged
+    ]
+    return _markdown(pd.DataFrame(rows))
+
+
+def _arithmetic(judged: Judged) -> bool:
+    return all(isinstance(member.tested, Stated) for member in judged.members)
+
+
+def _halves(judged: Judged) -> str:
+    if judged.lower == judged.upper == judged.decision.verdict:
+        return "both the same"
+    return f"{judged.lower}, {judged.upper}"
+
+
+def mind(judged: Sequence[Judged], needed: dict[str, float]) -> str:
+    """Say how the halves agree, and what undecided claims need."""
+    run = [each for each in judged if each.members]
+    same = sum(each.lower == each.upper for each in run)
+    both = sum(each.lower == each.upper == each.decision.verdict for each in run)
+    against = sum(each.overruled is not None for each in run)
+    agreement = (
+        f"The two halves give the same verdict on {same} of {len(run)} claims, on {both} that of "
+        f"all networks; on {against} they contradict each other."
+    )
+    lines = [
+        f"- {each.claim.statement} {_networks(needed[each.claim.key])}\n"
+        for each in judged
+        if each.claim.key in needed
+    ]
+    heading = "Undecided claims, and the networks per cell that would decide them with a "
+    heading += "probability of 80 %, if others are like those seen:\n\n"
+    undecided = heading + "".join(lines) if lines else ""
+    return MIND.format(agreement=agreement, undecided=undecided)
+
+
+def _networks(needed: float) -> str:
+    return f"More than {MANY:,}." if needed > MANY else f"{needed:.0f}."
+
+
+def ends(evidence: Evidence) -> str:
+    """Lay out in Markdown how many networks of each recipe and rate were lost."""
+    networks = evidence.networks
+    order = [name for name in RUNGS if name in set(networks["recipe"])]
+    rows = []
+    for dataset in networks["dataset"].unique():
+        for recipe in order:
+            here = networks[(networks["dataset"] == dataset) & (networks["recipe"] == recipe)]
+            row = {"dataset": titled(str(dataset)), "lost, of": TITLES[recipe]}
+            for rate, cell in here.groupby("learning_rate"):
+                row[f"{rate:g}"] = f"{int((cell['outcome'] == 'lost').sum())} of {len(cell)}"
+            rows.append(row)
+    return _markdown(pd.DataFrame(rows).fillna("–")) if rows else "None of the ladder.\n"
+
+
+def between(changes: Sequence[Change]) -> str:
+    """Lay out in Markdown the changes of recipe that change a comparison of a claim."""
+    found = [change for change in changes if change.significant]
+    rows = [
+        {
+            "claim": change.claim.title,
+            "from → to": f"{TITLES[change.before]} → {TITLES[change.after]}",
+            "compared": f"{change.comparison.label}, {change.comparison.quantity_name}",
+            "change (95 % interval)": with_interval(change.tested, change.tested.effect),
+            "p": p_text(change.corrected),
+        }
+        for change in found
+    ]
+    nothing = "" if found else "None changes anything that these networks can tell."
+    heading = BETWEEN.format(tested=len(changes), nothing=nothing).replace(" \n", "\n")
+    return heading + (_markdown(pd.DataFrame(rows)) if rows else "")
+
+
+def failures(table: pd.DataFrame) -> str:
+    """Lay out the rates at which networks are lost in Markdown."""
+    rows = []
+    for row in table.to_dict("records"):
+        rates = {
+            f"{share} % lost": _rate(*(row[f"rate_{share}{end}"] for end in ("", "_low", "_high")))
+            for share in (10, 50, 90)
+        }
+        lost = f"{row['lost']:.0f} of {row['networks']:.0f}"
+        rows.append(
+            {
+                "dataset": titled(str(row["dataset"])),
+                "recipe": TITLES.get(str(row["recipe"]), str(row["recipe"])),
+                "lost": lost,
+                **rates,
+                "half, against core": _times(row),
+            }
+        )
+    return _markdown(pd.DataFrame(rows)) if rows else "Not run.\n"
+
+
+def _rate(value: float, low: float, high: float) -> str:
+    if np.isnan(value):
+        return "–"
+    reach = ["…" if np.isnan(end) else f"{end:.3g}" for end in (low, high)]
+    return f"{value:.3g} ({reach[0]} to {reach[1]})"
+
+
+def _times(row: Mapping[Any, Any]) -> str:
+    if row["recipe"] == CORE or np.isnan(row["times_core"]):
+        return "–"
+    ends = (row["times_core_low"], row["times_core_high"])
+    reach = ["…" if np.isnan(end) else f"{end:.2f}" for end in ends]
+    return f"× {row['times_core']:.2f} ({reach[0]} to {reach[1]})"
+
+
+def firmness(evidence: Evidence) -> str:
+    """Say what another order of the hidden units, and so other rounding, changes."""
+    return sentence(rounding(evidence.networks)) + "\n"
+
+
+def reproduction(evidence: Evidence) -> str:
+    """Hold the first rung against the notebook's last epoch, in Markdown."""
+    rows = []
+    networks = evidence.networks[evidence.networks["recipe"] == RUNGS[0]]
+    for dataset, outputs in published.NOTEBOOK_ACCURACY.items():
+        for rate, output in outputs.items():
+            cell = networks[
+                (networks["dataset"] == dataset) & np.isclose(networks["learning_rate"], rate)
+            ]
+            if cell.empty:
+                continue
+            broken = cell["lost_how"] == "exploded"
+            finite = 100 * cell.loc[~broken, "test_accuracy"]
+            reach = f"{finite.min():.2f} to {finite.max():.2f} %" if len(finite) else "–"
+            rows.append(
+                {
+                    "dataset": titled(dataset),
+                    "rate": f"{rate:g}",
+                    "notebook": "nan" if output is None else f"{100 * output:.2f} %",
+                    "end non-finite here": f"{int(broken.sum())} of {len(cell)}",
+                    "test accuracy of the others": reach,
+                }
+            )
+    return _markdown(pd.DataFrame(rows)) if rows else "Not run.\n"
+
+
+def section(judged: Judged, needed: float) -> str:
+    """Write a claim's section in Markdown."""
+    claim = judged.claim
+    text = f"\n### {claim.statement}\n\n{claim.compared}\n\n"
+    text += f"**{verdict_sentence(judged, needed)}**\n"
+    if not judged.members:
+        return text
+    tested = [member.tested for member in judged.members]
+    results = [found.result for found in corrected(tested)]
+    table = pd.DataFrame(
+        [_compared(member, result) for member, result in zip(judged.members, results, strict=True)]
+    )
+    referee = FOR_THE_REFEREE.format(tests=_tests(tested), verdicts=_decided(judged))
+    return f"{text}\n{_markdown(table)}\n{referee}"
+
+
+def _compared(member: Member, result: str) -> dict[str, str]:
+    tested, effect = member.tested, member.tested.effect
+    p_values = tested.p_difference, tested.p_not_better, tested.p_not_worse
+    told = ["–" if isinstance(tested, Stated) else p_text(p) for p in p_values]
+    sizes = " against ".join(str(size) for size in tested.sizes if size)
+    survivors = tested.survivors_effect()
+    wins = effect.probability
+    return {
+        "compared": member.comparison.label,
+        "of": _quantity(member),
+        "networks": sizes or "–",
+        "effect (95 % interval)": with_interval(tested, effect),
+        "wins": "–" if np.isnan(wins) else f"{100 * wins:.0f} %",
+        "trained alone": "–" if np.isnan(survivors) else _alone(tested, survivors),
+        "p: no difference": told[0],
+        "p: gain as large as the margin": told[1],
+        "p: loss as large": told[2],
+        "result": result,
+    }
+
+
+def _quantity(member: Member) -> str:
+    name, tested = member.comparison.quantity_name, member.tested
+    return f"{name}, {tested.when}" if isinstance(tested, Ranked) and tested.when else name
+
+
+def _alone(tested: Tested, effect: float) -> str:
+    return number(tested.scale.shown(Effect(effect, effect, effect)).value, tested.scale)
+
+
+def _tests(tested: Sequence[Tested]) -> str:
+    kinds: dict[type, str] = {Ranked: RANKED, Counted: SHARES, Bounded: BOUNDS}
+    used = [text for kind, text in kinds.items() if any(isinstance(t, kind) for t in tested)]
+    margins = dict.fromkeys(
+        margin(each.scale) for each in tested if isinstance(each, Ranked | Counted)
+    )
+    told = f"Margin: {', '.join(margins)}." if margins else ""
+    return " ".join([*used, told]).strip() or "Arithmetic; nothing is tested."
+
+
+def _decided(judged: Judged) -> str:
+    decision = judged.decision
+    if _arithmetic(judged):
+        return ""
+    raw = f"p of “{decision.leaning}” {p_text(decision.p)}"
+    return (
+        f"{raw}, corrected for all claims {p_text(decision.corrected)} "
+        f"(held against {decision.level:.4f}). Lower half of the seeds: {judged.lower}; upper "
+        f"half: {judged.upper}."
+    )
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True) + "\n"

@@ -1,0 +1,155 @@
+"""Verdicts and effects in words that need no statistics."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.audit.judging import statistics
+from stages.audit.judging.statistics import POWER, Effect
+from stages.audit.judging.tested import Bounded, Scale, Stated, Tested
+from stages.audit.judging.verdicts import Judged, Member, Verdict, deciding
+
+MANY = 1000
+"""More networks per cell than these are not told to the last one."""
+GONE = "most are lost"
+OTHERS_GONE = "most of the others are lost"
+NEVER = "most never get there"
+OTHERS_NEVER = "most of the others never get there"
+
+
+def number(value: float, scale: Scale) -> str:
+    """Write an effect, in the unit of its scale."""
+    if scale.unit == "factor":
+        return {np.inf: NEVER, 0.0: OTHERS_NEVER}.get(value, f"× {value:.2f}")
+    if np.isinf(value):
+        return GONE if value * scale.sign < 0 else OTHERS_GONE
+    digits = 0 if scale.unit == "share" else 1 if scale.unit == "margins" else 2
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    return f"{sign}{abs(value):.{digits}f}"
+
+
+def with_interval(tested: Tested, effect: Effect) -> str:
+    """Write an effect and its 95 % interval; of a bound, the share itself.
+
+    Args:
+        tested: What it is the effect of.
+        effect: Its, or one like it.
+    """
+    if isinstance(tested, Stated):
+        return ("so" if tested.holds else "not so") + f" ({tested.told})" * bool(tested.told)
+    if np.isnan(effect.value):
+        return "–"
+    if isinstance(tested, Bounded):
+        found = statistics.share(tested.count, tested.size).times(100)
+        interval = f"{found.low:.0f} to {found.high:.0f} %"
+        return f"{tested.count} of {tested.size}: {found.value:.0f} % ({interval})"
+    scale = tested.scale
+    shown = scale.shown(effect)
+    value, low, high = (number(each, scale) for each in (shown.value, shown.low, shown.high))
+    if value in (GONE, OTHERS_GONE, NEVER, OTHERS_NEVER) and low == high:
+        return value
+    unit = {"factor": "", "margins": " margins"}.get(scale.unit, " points")
+    return f"{value}{unit if np.isfinite(shown.value) else ''} ({low} to {high})"
+
+
+def margin(scale: Scale) -> str:
+    """Write the smallest difference that matters."""
+    if scale.unit == "factor":
+        return f"a factor of {scale.margin:g}"
+    return {"points": f"{scale.margin:g} points", "margins": "one margin"}.get(
+        scale.unit, f"{scale.margin:g} points of the share"
+    )
+
+
+def p_text(value: float) -> str:
+    """Write a p value."""
+    if np.isnan(value):
+        return "–"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+
+
+def headline_effect(judged: Judged) -> str:
+    """Write the effect of the comparison that decides, with its interval."""
+    if not judged.members:
+        return "–"
+    member = _told(judged)
+    return f"{_named(member)}: {with_interval(member.tested, member.tested.effect)}"
+
+
+def verdict_sentence(judged: Judged, needed: float) -> str:
+    """Say in a sentence or two what the verdict is and what it comes from.
+
+    Args:
+        judged: The claim.
+        needed: Networks per cell that would decide an undecided one.
+    """
+    verdict = judged.decision.verdict
+    return f"{verdict.capitalize()}: {_reason(judged, verdict, needed)}"
+
+
+def _reason(judged: Judged, verdict: Verdict, needed: float) -> str:
+    if verdict == Verdict.NOT_RUN:
+        return "networks that the claim names are missing."
+    if judged.overruled is not None:
+        return (
+            "one half of the seeds supports it and the other refutes it. All together they say "
+            f"{judged.overruled}."
+        )
+    if verdict == Verdict.UNDECIDED:
+        return f"these networks neither bear it out nor refute it. {_more(needed)}"
+    return _decided(judged, verdict)
+
+
+def _decided(judged: Judged, verdict: Verdict) -> str:
+    alone = len(judged.members) == 1
+    if verdict == Verdict.EQUIVALENT:
+        what = "the difference is" if alone else "every difference is"
+        return f"{what} smaller than what matters ({_margins(judged.members)})."
+    member = _told(judged)
+    if isinstance(member.tested, Stated):
+        return "it is so." if verdict == Verdict.SUPPORTED else "it is not so."
+    told = f"{_named(member)}: {with_interval(member.tested, member.tested.effect)}."
+    if verdict == Verdict.REFUTED:
+        where = "" if alone else " in one comparison"
+        return f"{_against(member)}{where}. {_sentence(told)}"
+    if judged.claim.needs == "any" or alone:
+        return f"it is as the claim says. {_sentence(told)}"
+    return f"every comparison is as the claim says. The least certain: {told}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _told(judged: Judged) -> Member:
+    """Choose the comparison to tell: that whose p value is the verdict's."""
+    return deciding(judged.claim, judged.members, judged.decision.leaning)
+
+
+def _named(member: Member) -> str:
+    if isinstance(member.tested, Stated):
+        return member.comparison.label
+    return f"{member.comparison.label}, {member.comparison.quantity_name}"
+
+
+def _against(member: Member) -> str:
+    tested = member.tested
+    if isinstance(tested, Bounded):
+        return f"the share lies below {100 * tested.bound:.0f} %"
+    if not tested.ahead and tested.p_difference < statistics.LEVEL:
+        return "it is the other way round"
+    return f"a gain as large as what matters ({margin(tested.scale)}) is excluded"
+
+
+def _margins(members: Sequence[Member]) -> str:
+    return " or ".join(dict.fromkeys(margin(member.tested.scale) for member in members))
+
+
+def _more(needed: float) -> str:
+    """Say how many networks would decide."""
+    if needed > MANY:
+        return f"Too close to tell: more than {MANY:,} networks per cell would be needed."
+    return (
+        f"If others are like them, {needed:.0f} networks per cell would decide it "
+        f"with a probability of {100 * POWER:.0f} %."
+    )

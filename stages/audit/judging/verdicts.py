@@ -1,0 +1,240 @@
+"""From comparisons to verdicts: each claim, both halves of the seeds, corrected for all claims."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from stages.audit.judging.claims import CLAIMS, Claim
+from stages.audit.judging.comparisons import Comparison
+from stages.audit.judging.evidence import Evidence
+from stages.audit.judging.statistics import LEVEL, holm
+from stages.audit.judging.tested import Bounded, Ranked, Stated, Tested
+
+
+class Verdict(StrEnum):
+    """What becomes of a claim."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not run"
+
+
+PRECEDENCE = (Verdict.EQUIVALENT, Verdict.REFUTED, Verdict.SUPPORTED)
+"""Where the networks bear out several, the first holds: an effect that is there but too small to
+matter is equivalent, and a claim about each of several rates is refuted by one of them."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A comparison of a claim, and what the networks say of it."""
+
+    comparison: Comparison
+    tested: Tested
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and what it rests on."""
+
+    verdict: Verdict
+    p: float = np.nan
+    """Of the verdict; of an undecided claim, the smallest of all three verdicts."""
+    corrected: float = np.nan
+    """The same, corrected for the number of claims."""
+    leaning: Verdict = Verdict.UNDECIDED
+    """The verdict with that p."""
+    level: float = LEVEL
+    """What p was held against."""
+
+
+NOT_RUN = Decision(Verdict.NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, judged on all networks and on both halves of them."""
+
+    claim: Claim
+    members: tuple[Member, ...]
+    """All its comparisons; none if it was not run."""
+    decision: Decision
+    lower: Verdict
+    upper: Verdict
+    overruled: Verdict | None = None
+    """What the whole says, where the halves contradict each other."""
+
+
+def judge(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> list[Judged]:
+    """Judge every claim on all networks and on both halves.
+
+    A claim that is supported in one half and refuted in the other is undecided, whatever the whole
+    says.
+    """
+    whole, lower, upper = (
+        [(claim, find(claim, each)) for claim in claims]
+        for each in (evidence, evidence.half("lower"), evidence.half("upper"))
+    )
+    decisions = zip(whole, decide(whole), decide(lower), decide(upper), strict=True)
+    return [
+        _reconciled(Judged(claim, members, decision, below.verdict, above.verdict))
+        for (claim, members), decision, below, above in decisions
+    ]
+
+
+def _reconciled(judged: Judged) -> Judged:
+    if {judged.lower, judged.upper} != {Verdict.SUPPORTED, Verdict.REFUTED}:
+        return judged
+    decision = replace(judged.decision, verdict=Verdict.UNDECIDED)
+    return replace(judged, decision=decision, overruled=judged.decision.verdict)
+
+
+def find(claim: Claim, evidence: Evidence) -> tuple[Member, ...]:
+    """Make a claim's comparisons; none where one of its cells was not run."""
+    found = [(each, each.tested(evidence)) for each in claim.comparisons]
+    members = [Member(each, tested) for each, tested in found if tested is not None]
+    return tuple(members) if len(members) == len(found) else ()
+
+
+def p_values(claim: Claim, members: Sequence[Member]) -> dict[Verdict, float]:
+    """Compute the p value of each verdict on a claim.
+
+    A verdict that every comparison has to bear out has the largest p of them (an intersection-union
+    test: Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982); one for which
+    a single comparison is enough has the smallest, times their number (Bonferroni).
+    """
+    number = len(members)
+    supported = [member.tested.p_supported for member in members]
+    against = [each.tested.p_not_better for each in members if each.comparison.can_refute]
+    equivalent = max(member.tested.p_equivalent for member in members)
+    if claim.needs == "any":
+        return {
+            Verdict.SUPPORTED: min(1.0, number * min(supported)),
+            Verdict.REFUTED: 1.0,
+            Verdict.EQUIVALENT: equivalent,
+        }
+    return {
+        Verdict.SUPPORTED: max(supported),
+        Verdict.REFUTED: min(1.0, len(against) * min(against)),
+        Verdict.EQUIVALENT: equivalent,
+    }
+
+
+def decide(found: Sequence[tuple[Claim, tuple[Member, ...]]]) -> list[Decision]:
+    """Reach the verdicts, corrected by Holm's method for the number of claims that were run.
+
+    A claim's p value is the smallest of its three verdicts'. Holm's method gives the level that it
+    is held against; of the verdicts that are below it the first of `PRECEDENCE` holds.
+
+    Args:
+        found: Claims and their comparisons, as `find` makes them.
+    """
+    decisions = [NOT_RUN] * len(found)
+    run = {
+        place: p_values(claim, members) for place, (claim, members) in enumerate(found) if members
+    }
+    order = sorted(run, key=lambda place: min(run[place].values()))
+    undecided = False
+    for times, place in zip(range(len(order), 0, -1), order, strict=True):
+        values = run[place]
+        undecided = undecided or times * min(values.values()) >= LEVEL
+        borne_out = [each for each in PRECEDENCE if times * values[each] < LEVEL]
+        verdict = min(values, key=lambda each: values[each]) if undecided else borne_out[0]
+        decisions[place] = Decision(
+            Verdict.UNDECIDED if undecided else verdict,
+            values[verdict],
+            min(1.0, times * values[verdict]),
+            verdict,
+            LEVEL / times,
+        )
+    return decisions
+
+
+def deciding(claim: Claim, members: Sequence[Member], verdict: Verdict) -> Member:
+    """Find the comparison whose p value is that of a verdict."""
+    if verdict == Verdict.REFUTED:
+        refuting = (member for member in members if member.comparison.can_refute)
+        return min(refuting, key=lambda member: member.tested.p_not_better)
+    if verdict == Verdict.EQUIVALENT:
+        return max(members, key=lambda member: member.tested.p_equivalent)
+    choose = min if claim.needs == "any" else max
+    return choose(members, key=lambda member: member.tested.p_supported)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A comparison's p values, corrected by Holm's method within its claim, and what they say."""
+
+    difference: float
+    not_better: float
+    not_worse: float
+    equivalent: float
+    result: str
+
+
+def corrected(tested: Sequence[Tested]) -> list[Corrected]:
+    """Correct the comparisons of one claim on one recipe, and name what each finds.
+
+    Returns:
+        The result of each: better, worse, equivalent, not better, not worse or open; between
+        datasets differs, equivalent or open; of a share and a bound above, below or open; of a
+        fact so or not so.
+    """
+    found = zip(
+        tested,
+        holm([each.p_difference for each in tested]),
+        holm([each.p_not_better for each in tested]),
+        holm([each.p_not_worse for each in tested]),
+        holm([each.p_equivalent for each in tested]),
+        strict=True,
+    )
+    return [
+        Corrected(p, better, worse, equivalent, _result(each, p, better, worse, equivalent))
+        for each, p, better, worse, equivalent in found
+    ]
+
+
+def _result(
+    tested: Tested, difference: float, not_better: float, not_worse: float, equivalent: float
+) -> str:
+    if isinstance(tested, Stated):
+        return "so" if tested.holds else "not so"
+    if isinstance(tested, Bounded):
+        found = {"above": difference, "below": not_better}
+    elif isinstance(tested, Ranked) and tested.either_way:
+        found = {"equivalent": equivalent, "differs": difference}
+    else:
+        found = {
+            "equivalent": equivalent,
+            "better" if tested.ahead else "worse": difference,
+            "not better": not_better,
+            "not worse": not_worse,
+        }
+    return next((name for name, p in found.items() if p < LEVEL), "open")
+
+
+def networks_needed(judged: Judged, evidence: Evidence) -> float:
+    """Say how many networks per cell would decide a claim with a power of 80 %.
+
+    If they are like those seen. Infinite where they are too close to a margin to tell.
+    """
+    level, members = judged.decision.level, judged.members
+    each = judged.claim.needs == "each"
+    refuting = sum(member.comparison.can_refute for member in members)
+    supported, refuted, equivalent = [], [], []
+    for member in members:
+        size = member.tested.sizes[0]
+        # As many networks are compared per network of a cell as now.
+        times = evidence.size(member.comparison.sides[0][0]) / size if size else 1.0
+        need = member.tested.enough(
+            level if each else level / len(members), level / refuting, level
+        )
+        supported.append(times * need.supported)
+        equivalent.append(times * need.equivalent)
+        if each and member.comparison.can_refute:
+            refuted.append(times * need.refuted)
+    supports = max(supported) if each else min(supported)
+    return float(np.ceil(min([supports, max(equivalent), *refuted])))

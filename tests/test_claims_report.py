@@ -1,0 +1,451 @@
+"""claims.csv, changes.csv and claims.md: their texts, and p values that anyone can recompute."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.audit.judging.changes import changes
+from stages.audit.judging.claims import CLAIMS
+from stages.audit.judging.claims_table import changes_table, claims_table
+from stages.audit.judging.evidence import Evidence
+from stages.audit.judging.read_tables import FAILURE
+from stages.audit.judging.report import between, failures, report, reproduction, scope, section
+from stages.audit.judging.sentences import number, p_text, verdict_sentence
+from stages.audit.judging.tested import Scale
+from stages.audit.judging.verdicts import Judged, Verdict, judge, networks_needed
+from tests.drawn_audit import BY_KEY, Arms, Told, cells_of, evidence
+from tests.recomputed_claims import p_values
+from tests.repositories import PROJECT
+
+FASHION = "fashion_mnist"
+TOLD: Told = {
+    ("mnist", "core", 0.2): {"steps_to_threshold": 700.0, "test_accuracy": 0.9705},
+    ("mnist", "core", 0.384): {"steps_to_threshold": 1000.0, "feature_sparsity_2": 0.1},
+    ("mnist", "core", 0.6): {"lost": 20},
+    (FASHION, "core", 0.48): {"lost": 12},
+    (FASHION, "core", 0.6): {"lost": 18},
+    (FASHION, "core", 0.384): {"lost": 2},
+}
+NO_FAILURES = pd.DataFrame(columns=list(FAILURE))
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Evidence:
+    return evidence(TOLD)
+
+
+@pytest.fixture(scope="module")
+def judged(drawn: Evidence) -> list[Judged]:
+    return judge(drawn)
+
+
+@pytest.fixture(scope="module")
+def table(
+    judged: list[Judged], drawn: Evidence, tmp_path_factory: pytest.TempPathFactory
+) -> pd.DataFrame:
+    """Write claims.csv and read it back, as someone else would."""
+    path = tmp_path_factory.mktemp("claims") / "claims.csv"
+    claims_table(judged, drawn).to_csv(path, index=False, float_format="%.6g")
+    return pd.read_csv(path)
+
+
+def alone(key: str, told: Told | None = None, arms: Arms | None = None) -> tuple[Judged, float]:
+    """Judge one claim alone; say how many networks would decide it."""
+    claim = BY_KEY[key]
+    there = evidence(told, arms, cells=cells_of(claim))
+    (found,) = judge(there, [claim])
+    return found, networks_needed(found, there) if found.members else np.inf
+
+
+def test_every_comparison_of_core_decides(table: pd.DataFrame) -> None:
+    headline = table[table["headline"] == 1]
+    assert headline["claim"].value_counts(sort=False).to_dict() == {
+        claim.key: len(claim.comparisons) for claim in CLAIMS
+    }
+    assert headline["verdict"].notna().all()
+    assert table.loc[table["headline"] == 0, "verdict"].isna().all()
+
+
+def test_someone_elses_script_finds_the_same_p_values(table: pd.DataFrame, drawn: Evidence) -> None:
+    rows = table[(table["kind"] == "difference") & (table["table"] == "networks.csv")]
+    rows = rows[rows["headline"] == 1]
+    assert len(rows) == 8 + 2 + 5 + 4 + 3 + 3 + 6
+    draws = 999
+    for _, row in rows.iterrows():
+        found = p_values(row, drawn.networks, draws)
+        expected = row[["p_difference", "p_not_better", "p_not_worse"]].to_numpy(dtype=float)
+        spread = np.sqrt(expected * (1 - expected) / draws) * np.array([2, 1, 1])
+        assert (np.abs(found - expected) < 4 * spread + 3 / draws).all(), row["comparison"]
+
+
+def test_shares_and_bounds_are_recomputed_from_their_counts(table: pd.DataFrame) -> None:
+    shares = table[table["kind"] == "shares"]
+    assert len(shares) > 0
+    for _, row in shares.iterrows():
+        kept = row["statistic"]
+        other = kept / row["n"] - row["effect"] / 100 * (1 if row["better"] == "more" else -1)
+        if np.isnan(other):
+            continue  # on another rung than core: no effect
+        theirs = round(other * row["other_n"])
+        counts = [[kept, row["n"] - kept], [theirs, row["other_n"] - theirs]]
+        assert stats.fisher_exact(counts).pvalue == pytest.approx(row["p_difference"], rel=1e-4)
+    bounds = table[table["kind"] == "bound"]
+    assert len(bounds) > 0
+    for _, row in bounds.iterrows():
+        count, size = int(row["statistic"]), int(row["n"])
+        if size:
+            for column, tail in (("p_difference", "greater"), ("p_not_better", "less")):
+                expected = stats.binomtest(count, size, row["bound"], tail).pvalue
+                assert row[column] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_row_tells_which_networks_are_compared(table: pd.DataFrame) -> None:
+    first = table[table["claim"] == "favours"].iloc[0]
+    assert first[["dataset", "recipes", "seeds", "other_recipes", "other_seeds"]].tolist() == [
+        FASHION,
+        "core",
+        "upper half",
+        "core",
+        "upper half",
+    ]
+    assert (first["rates"], first["other_rates"], first["n"]) in {
+        ("0.1", "0.3", 10),
+        ("0.2", "0.3", 10),
+    }
+    sparser = table[table["claim"] == "sparser_mnist"].iloc[-1]
+    assert (sparser["quantity"], sparser["lost"]) == ("feature_sparsity_2", "is left out")
+    depends = table[table["claim"] == "depends"].iloc[0]
+    names = ["dataset", "rates", "base_rates", "other_dataset", "other_rates", "other_base_rates"]
+    assert depends[names].tolist() == ["mnist", "0.2", 0.1, FASHION, "0.2", 0.1]
+    steep = table[table["claim"] == "exploding"].iloc[0]
+    assert steep[["recipes", "rates"]].tolist() == ["core core_steep", "0.48 0.6 0.44 0.52 0.56"]
+    arm = table[table["claim"] == "noise"].iloc[0]
+    assert arm[["table", "quantity", "recipes", "other_recipes"]].tolist() == [
+        "mechanism.csv",
+        "matched_feature_sparsity",
+        "small_batch",
+        "small",
+    ]
+
+
+def test_gains_are_in_margins_and_positive_as_the_claim_says(table: pd.DataFrame) -> None:
+    rows = table[(table["claim"] == "faster") & (table["headline"] == 1)].set_index("comparison")
+    slower = rows.loc["0.384 against 0.1 (MNIST)"].iloc[0]
+    assert slower["effect"] == pytest.approx(1000 / 800, rel=0.03)
+    assert slower["gain"] == pytest.approx(-np.log(slower["effect"]) / np.log(1.1), rel=1e-4)
+    assert slower["gain_low"] == pytest.approx(
+        -np.log(slower["effect_high"]) / np.log(1.1), rel=1e-4
+    )
+    assert slower["result"] == "worse"
+    sparser = table[table["claim"] == "sparser_mnist"].iloc[2]
+    assert sparser["effect"] == pytest.approx(-20, abs=0.5)
+    assert sparser["gain"] == pytest.approx(20, abs=0.5)
+    assert sparser["survivors_effect"] == pytest.approx(sparser["effect"])
+    lost = table[(table["claim"] == "best") & (table["headline"] == 1)].iloc[-1]
+    assert lost["gain"] == np.inf
+    assert lost["probability"] == 1
+
+
+def test_changes_have_a_row_for_every_test(drawn: Evidence) -> None:
+    found = changes(drawn, [BY_KEY["faster"]])
+    rows = changes_table(found, drawn)
+    assert len(rows) == len(found)
+    assert set(rows["before"] + " " + rows["after"]) == {
+        "as_published fresh_start",
+        "fresh_start standardized",
+        "standardized core",
+        "core clipped",
+        "core warmup_cosine",
+        "core core_permuted",
+    }
+    assert rows.loc[rows["changes"] == 0, "effect"].isna().all()
+    assert rows.loc[rows["changes"] == 1, "effect"].notna().all()
+    row = rows[(rows["after"] == "core") & (rows["rates"] == "0.384")].iloc[0]
+    assert row[["recipes", "other_recipes", "base_rates"]].tolist() == [
+        "core",
+        "standardized",
+        "0.1",
+    ]
+    assert row["effect"] == pytest.approx(1.25, rel=0.05)
+
+
+def test_the_report_has_a_section_and_a_verdict_for_every_claim(
+    judged: list[Judged], drawn: Evidence
+) -> None:
+    text = report(judged, changes(drawn), drawn, NO_FAILURES)
+    page, _, sections = text.partition("## Claim by claim")
+    for each in judged:
+        words = " ".join(page.split())
+        assert f"| {each.claim.statement} | **{each.decision.verdict}** |" in words
+        assert f"\n### {each.claim.statement}\n\n{each.claim.compared}\n\n**" in sections
+    assert "**Provisional.**" not in text
+    assert "1,740 networks were trained, 20 for each" in " ".join(text.split())
+    assert "nan" not in text.replace("the notebook's nan", "").replace("| nan ", "")
+
+
+def test_with_the_first_group_alone_every_verdict_is_provisional() -> None:
+    told = scope(evidence(cells=[("mnist", "core", 0.1)], seeds=10))
+    assert told.startswith(
+        "**Provisional.** The first of two declared groups of ten seeds was run: 10 networks per "
+        "cell.\nThe second will be added, and every claim judged again by the same rules.\n"
+    )
+    assert "Provisional" not in scope(evidence(cells=[("mnist", "core", 0.1)], seeds=20))
+
+
+@pytest.mark.parametrize(
+    ("key", "told", "arms", "sentence"),
+    [
+        (
+            "better",
+            {("mnist", "core", rate): {"test_accuracy": 0.98} for rate in (0.2, 0.3)},
+            {},
+            "Supported: every comparison is as the claim says. The least certain: 0.2 against 0.1 "
+            "(MNIST), test accuracy: +0.98 points (+0.93 to +1.03).",
+        ),
+        (
+            "better",
+            {("mnist", "core", 0.2): {"test_accuracy": 0.96}},
+            {},
+            "Refuted: it is the other way round in one comparison. 0.2 against 0.1 (MNIST), test "
+            "accuracy: −1.02 points (−1.07 to −0.97).",
+        ),
+        (
+            "better",
+            {("mnist", "core", 0.2): {"test_accuracy": 0.98}},
+            {},
+            "Refuted: a gain as large as what matters (0.2 points) is excluded in one comparison. "
+            "0.3 against 0.1 (MNIST), test accuracy: +0.02 points (−0.04 to +0.08).",
+        ),
+        (
+            "better",
+            {},
+            {},
+            "Equivalent: every difference is smaller than what matters (0.2 points).",
+        ),
+        (
+            "better",
+            {("mnist", "core", 0.3): {"spread": 8.0, "test_accuracy": 0.9725}},
+            {},
+            "Refuted: a gain as large as what matters (0.2 points) is excluded in one comparison. "
+            "0.2 against 0.1 (MNIST), test accuracy: −0.02 points (−0.07 to +0.03).",
+        ),
+        (
+            "unstable_0384",
+            {},
+            {},
+            "Refuted: the share lies below 25 % in one comparison. 0.384 (Fashion-MNIST), share of "
+            "networks lost, against 25 %: 0 of 20: 0 % (0 to 16 %).",
+        ),
+        (
+            "unstable_0384",
+            {(FASHION, "core", 0.384): {"lost": 4}},
+            {},
+            "Undecided: these networks neither bear it out nor refute it. If others are like them, "
+            "441 networks per cell would decide it with a probability of 80 %.",
+        ),
+        (
+            "unstable_0384",
+            {(FASHION, "core", 0.384): {"lost": 5}},
+            {},
+            "Undecided: these networks neither bear it out nor refute it. Too close to tell: more "
+            "than 1,000 networks per cell would be needed.",
+        ),
+        ("printed", {}, {}, "Refuted: it is not so."),
+        (
+            "usable",
+            {},
+            {},
+            "Supported: it is as the claim says. 1e-05 (MNIST and Fashion-MNIST), share of "
+            "networks that reach the threshold, against 80 %: 20 of 20: 100 % (84 to 100 %).",
+        ),
+        (
+            "usable",
+            {(d, "conventional", 1e-5): {"undertrained": 10} for d in ("mnist", FASHION)},
+            {},
+            "Refuted: the share lies below 80 %. 1e-05 (MNIST and Fashion-MNIST), share of "
+            "networks that reach the threshold, against 80 %: 0 of 20: 0 % (0 to 16 %).",
+        ),
+        (
+            "best",
+            {("mnist", "core", 0.3): {"lost": 20}},
+            {},
+            "Refuted: it is the other way round in one comparison. 0.3 against 0.1 (MNIST), test "
+            "accuracy: most are lost.",
+        ),
+    ],
+)
+def test_verdicts_are_told_in_a_sentence(key: str, told: Told, arms: Arms, sentence: str) -> None:
+    found, needed = alone(key, told, arms)
+    assert verdict_sentence(found, needed) == sentence
+
+
+def test_a_claim_that_was_not_run_has_no_table() -> None:
+    claim = BY_KEY["better"]
+    (found,) = judge(evidence(cells=[("mnist", "core", 0.1)]), [claim])
+    assert section(found, np.inf) == (
+        f"\n### {claim.statement}\n\n{claim.compared}\n\n"
+        "**Not run: networks that the claim names are missing.**\n"
+    )
+
+
+def test_a_contradiction_of_the_halves_is_told() -> None:
+    found, _ = alone("better")
+    overruled = Judged(
+        found.claim,
+        found.members,
+        found.decision,
+        Verdict.SUPPORTED,
+        Verdict.REFUTED,
+        Verdict.EQUIVALENT,
+    )
+    assert verdict_sentence(overruled, 5).endswith(
+        "one half of the seeds supports it and the other refutes it. All together they say "
+        "equivalent."
+    )
+
+
+def test_a_section_tells_the_referee_the_tests() -> None:
+    found, needed = alone("unstable_0384")
+    words = " ".join(section(found, needed).split())
+    assert (
+        "| 0.384 (Fashion-MNIST) | share of networks lost, against 25 % | 20 | 0 of 20: 0 % (0 to "
+        "16 %) | – | – | 1.00 | 0.0032 | – | below |"
+    ) in words
+    assert (
+        "| 0.384 against 0.1 (Fashion-MNIST) | share of networks lost | 20 against 20 | 0 points "
+        "(−16 to +16) | – | – | 1.00 | 0.01 | 0.01 | equivalent |"
+    ) in words
+    assert words.endswith(
+        "*For the referee.* Fisher's exact test for a difference of shares, Chan's exact test for "
+        "the margin. Exact binomial tests of a share against its bound, one-sided. Margin: 20 "
+        "points of the share. p of “refuted” 0.0032, corrected for all claims 0.0032 (held against "
+        "0.0500). Lower half of the seeds: undecided; upper half: undecided."
+    )
+
+
+def test_the_gap_between_survivors_and_lost_networks_is_told() -> None:
+    claim = BY_KEY["exploding"]
+    told = {(FASHION, "core", rate): {"lost": 12} for rate in (0.48, 0.6)}
+    (found,) = judge(evidence(told, cells=cells_of(claim)), [claim])
+    words = " ".join(section(found, np.inf).split())
+    assert "| so (largest of the others 5, smallest of a lost one 400) | – | – | – |" in words
+
+
+def test_an_arm_tells_whether_training_losses_are_equal() -> None:
+    found, needed = alone("noise")
+    assert "active features, at equal training loss" in section(found, needed)
+    claim = BY_KEY["noise"]
+    there = evidence(cells=cells_of(claim))
+    there.epochs.loc[there.epochs["recipe"] == "small_batch", "train_loss"] = 2.0
+    (found,) = judge(there, [claim])
+    assert "active features, after the last epoch, at unequal loss" in section(found, needed)
+
+
+def test_changes_between_rungs_are_told_with_their_size(drawn: Evidence) -> None:
+    words = " ".join(between(changes(drawn, [BY_KEY["unstable"]])).split())
+    assert (
+        "| 0.48, 0.6 unstable on Fashion-MNIST | core → clipped | clipped against core, 0.6 "
+        "(Fashion-MNIST), share of networks lost | −90 points (−97 to −64) | < 0.0001 |"
+    ) in words
+    assert "None changes anything" not in words
+    told = between(changes(drawn, [BY_KEY["sparser_fashion_mnist"]]))
+    assert told.endswith("first. None changes anything that these networks can tell.\n\n")
+
+
+def test_rates_of_loss_are_told_with_their_intervals() -> None:
+    rates = {f"rate_{s}{e}": np.nan for s in (10, 50, 90) for e in ("", "_low", "_high")}
+    usual = {"dataset": "mnist", "networks": 150, "lost": 30} | rates
+    fitted = {"rate_50": 0.5234, "rate_50_low": 0.5, "rate_50_high": np.nan}
+    times = {"times_core": 4.1, "times_core_low": 3.5, "times_core_high": 5.0}
+    nothing = dict.fromkeys(times, np.nan)
+    table = pd.DataFrame(
+        [
+            usual | {"recipe": "core", **fitted, **nothing},
+            usual | {"recipe": "clipped", "lost": 0, **times},
+        ]
+    )
+    words = " ".join(failures(table).split())
+    assert "| MNIST | core | 30 of 150 | – | 0.523 (0.5 to …) | – | – |" in words
+    assert "| MNIST | clipped | 0 of 150 | – | – | – | × 4.10 (3.50 to 5.00) |" in words
+    assert failures(NO_FAILURES) == "Not run.\n"
+
+
+def test_the_first_rung_is_held_against_the_notebook() -> None:
+    there = evidence(
+        {
+            ("mnist", "as_published", 0.48): {"lost": 20},
+            ("mnist", "as_published", 0.1): {"lost": 1},
+        },
+        cells=[("mnist", "as_published", rate) for rate in (0.1, 0.48)],
+    )
+    words = " ".join(reproduction(there).split())
+    assert "| MNIST | 0.1 | 98.16 % | 1 of 20 | 96.8" in words
+    assert "| MNIST | 0.48 | nan | 20 of 20 | – |" in words
+    assert reproduction(evidence(cells=[])) == "Not run.\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [
+        (1.234, Scale("factor", -1, 1.1), "× 1.23"),
+        (np.inf, Scale("factor", -1, 1.1), "most never get there"),
+        (0.0, Scale("factor", -1, 1.1), "most of the others never get there"),
+        (0.126, Scale("points", 1, 0.2), "+0.13"),
+        (-0.126, Scale("points", 1, 0.2), "−0.13"),
+        (0.0, Scale("points", 1, 0.2), "0.00"),
+        (-np.inf, Scale("points", 1, 0.2), "most are lost"),
+        (np.inf, Scale("points", 1, 0.2), "most of the others are lost"),
+        (-45.4, Scale("share", -1, 20.0), "−45"),
+        (1.26, Scale("margins", 1, 1.0), "+1.3"),
+    ],
+)
+def test_numbers_are_told_in_the_unit_of_their_margin(
+    value: float, scale: Scale, text: str
+) -> None:
+    assert number(value, scale) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0, "< 0.0001"), (0.00012, "0.0001"), (0.0099, "0.0099"), (0.01, "0.01"), (0.456, "0.46")],
+)
+def test_p_values_are_told_with_as_many_digits_as_count(p: float, text: str) -> None:
+    assert p_text(p) == text
+
+
+def write(there: Evidence, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    there.networks.drop(columns="feature_sparsity").to_csv(folder / "networks.csv", index=False)
+    there.epochs.to_csv(folder / "epochs.csv", index=False)
+    NO_FAILURES.to_csv(folder / "failure.csv", index=False)
+
+
+def test_the_stage_writes_all_three_files(tmp_path: Path) -> None:
+    tables = tmp_path / "audit"
+    write(evidence(TOLD, cells=[("mnist", "core", 0.1), ("mnist", "core", 0.2)]), tables)
+    command = [sys.executable, "-m", "stages.audit.judge", str(tables), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=PROJECT, timeout=600)
+    claims = pd.read_csv(tmp_path / "claims.csv")
+    assert set(claims["claim"]) == {claim.key for claim in CLAIMS}
+    assert (claims.loc[claims["claim"] == "best", "verdict"] == "not run").all()
+    assert (tmp_path / "claims.md").read_text(encoding="utf-8").startswith("# The published claims")
+    assert len(pd.read_csv(tables / "changes.csv")) == 0
+
+
+def test_another_dataset_leaves_all_but_arithmetic_unrun() -> None:
+    there = Evidence(
+        evidence(cells=[("mnist", "core", 0.1)]).networks.assign(dataset="digits"),
+        evidence(cells=[]).epochs,
+    )
+    judged = judge(there)
+    verdicts = {each.claim.key: each.decision.verdict for each in judged}
+    assert verdicts.pop("printed") == Verdict.REFUTED
+    assert set(verdicts.values()) == {Verdict.NOT_RUN}
+    text = report(judged, changes(there), there, NO_FAILURES)
+    assert "trained by plain SGD on digits." in text
+    assert len(claims_table(judged, there)) == len(CLAIMS)

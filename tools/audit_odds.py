@@ -1,0 +1,134 @@
+"""How often does the audit reach each verdict by chance, and how often where there is something?
+
+Each draw is a whole audit, as large as the one that was run, judged by the same rules:
+
+- under the *null* all networks of a dataset are exchangeable: those of the ladder are dealt anew to
+  its cells, those of the mechanism to its arms. Rate and recipe then do nothing, and every claim
+  that is supported is so by chance, but for the two that compare nothing with anything
+  (`NOT_COMPARED`);
+- at the effects *seen* the networks of each cell are drawn anew, with replacement, from those that
+  the cell has.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from stages.audit.judging import read_tables
+from stages.audit.judging.changes import changes
+from stages.audit.judging.claims import CLAIMS
+from stages.audit.judging.evidence import Evidence
+from stages.audit.judging.mechanism import ARMS
+from stages.audit.judging.verdicts import Verdict, judge
+from stages.common.errors import run
+
+NOT_COMPARED = {"printed", "usable"}
+"""Claims whose networks the null leaves as they are."""
+PLACE = ["dataset", "recipe", "learning_rate", "seed"]
+Sources = NDArray[np.int64]
+"""(networks,): for each row of the table, the row of the network that takes its place."""
+
+
+def dealt(networks: pd.DataFrame, generator: np.random.Generator) -> Sources:
+    """Deal the networks of a dataset anew to its cells, those of the mechanism to its arms."""
+    kind = np.where(networks["recipe"].isin(ARMS), "mechanism", "ladder")
+    kind = np.where(networks["recipe"] == "conventional", "conventional", kind)
+    return _within(
+        [networks["dataset"], pd.Series(kind, index=networks.index)], generator.permutation
+    )
+
+
+def redrawn(networks: pd.DataFrame, generator: np.random.Generator) -> Sources:
+    """Draw the networks of each cell from its own, with replacement."""
+    cells = [networks[name] for name in PLACE[:3]]
+    return _within(cells, lambda rows: generator.choice(rows, size=len(rows)))
+
+
+def _within(
+    groups: list[pd.Series], chosen: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+) -> Sources:
+    sources = np.arange(len(groups[0]))
+    for rows in pd.Series(sources).groupby([group.to_numpy() for group in groups]).groups.values():
+        sources[rows] = chosen(np.asarray(rows))
+    return sources
+
+
+def replaced(evidence: Evidence, sources: Sources) -> Evidence:
+    """Put other networks into the audit's places, with their course over the epochs."""
+    networks = evidence.networks.reset_index(drop=True)
+    drawn = networks.iloc[sources].reset_index(drop=True)
+    drawn[PLACE] = networks[PLACE]
+    links = networks.loc[sources, ["dataset", "recipe", "seed"]].reset_index(drop=True)
+    links[["new_recipe", "new_rate", "new_seed"]] = networks[["recipe", "learning_rate", "seed"]]
+    links = links[links["recipe"].isin(ARMS)]
+    epochs = evidence.epochs.merge(links, on=["dataset", "recipe", "seed"])
+    epochs[PLACE[1:]] = epochs[["new_recipe", "new_rate", "new_seed"]]
+    return Evidence(drawn, epochs.drop(columns=["new_recipe", "new_rate", "new_seed"]))
+
+
+def odds(
+    evidence: Evidence,
+    draw: Callable[[pd.DataFrame, np.random.Generator], Sources],
+    draws: int,
+    seed: int = 0,
+) -> tuple[dict[str, Counter[Verdict]], float, float]:
+    """Judge many drawn audits.
+
+    Returns:
+        How often each claim got each verdict; the share of the audits in which some claim that
+        compares networks was supported; and the share in which some rung changed something.
+    """
+    generator = np.random.default_rng(seed)
+    counts: dict[str, Counter[Verdict]] = {claim.key: Counter() for claim in CLAIMS}
+    supported, changed = 0, 0
+    for _ in tqdm(range(draws), desc=draw.__name__, file=sys.stderr):
+        drawn = replaced(evidence, draw(evidence.networks.reset_index(drop=True), generator))
+        found = {judged.claim.key: judged.decision.verdict for judged in judge(drawn)}
+        for key, verdict in found.items():
+            counts[key][verdict] += 1
+        supported += any(
+            found[key] == Verdict.SUPPORTED for key in found if key not in NOT_COMPARED
+        )
+        changed += any(change.significant for change in changes(drawn))
+    return counts, supported / draws, changed / draws
+
+
+def lines(counts: dict[str, Counter[Verdict]], draws: int) -> Sequence[str]:
+    """Write one line per claim: how often it got each verdict, in percent."""
+    verdicts = [verdict for verdict in Verdict if verdict != Verdict.NOT_RUN]
+    heading = f"{'claim':24s}" + "".join(f"{verdict:>12s}" for verdict in verdicts)
+    return [
+        heading,
+        *(
+            f"{key:24s}" + "".join(f"{100 * found[each] / draws:11.1f}%" for each in verdicts)
+            for key, found in counts.items()
+        ),
+    ]
+
+
+def main() -> None:
+    """Print how often each verdict comes out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=200, help="audits to draw, each way")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tables", type=Path, default=Path("metrics/audit"))
+    arguments = parser.parse_args()
+    evidence = Evidence(
+        read_tables.networks(arguments.tables), read_tables.epochs(arguments.tables)
+    )
+    for title, draw in (("Under the null", dealt), ("At the effects seen", redrawn)):
+        counts, supported, changed = odds(evidence, draw, arguments.draws, arguments.seed)
+        print(f"\n{title}, {arguments.draws} audits:", *lines(counts, arguments.draws), sep="\n")
+        print(f"some claim supported that compares networks: {100 * supported:.1f} % of the audits")
+        print(f"some change between rungs: {100 * changed:.1f} %")
+
+
+if __name__ == "__main__":
+    run(main)
