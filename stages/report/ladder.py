@@ -1,0 +1,109 @@
+"""The ladder: final accuracy by learning rate, from the published protocol to the core recipe."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from stages.audit.drawing.colours import rate_colour
+from stages.audit.drawing.ladder import CHANGED
+from stages.figures.accuracy import CHANCE
+from stages.figures.theme import title
+from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_marks
+from stages.report.look import MUTED, both
+
+CAPTION = (
+    "Each panel is a recipe, one change away from the one before it; the last two are one change "
+    "away from core. A mark is one network after the last epoch, its colour the rate: × lost, "
+    "hollow undertrained. The line joins the medians of those that trained. In the published "
+    "protocol each rate begins with the weights that the rate before it left, so that a network "
+    "that is lost stays lost at all larger rates. Accuracy is spaced by the logarithm of the error."
+)
+HEADS = (
+    *("recipe", "learning rate", "networks", "trained", "undertrained", "lost"),
+    "test accuracy of those that trained (median)",
+)
+
+
+def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart:
+    """Draw one dataset's rungs, a panel for each.
+
+    Args:
+        networks: metrics/audit/networks.csv.
+        dataset: Which one's.
+        grid: The study's rates, which decide the colours.
+    """
+    here = networks[(networks["dataset"] == dataset) & networks["recipe"].isin(CHANGED)]
+    drawn = here.assign(error=1 - here["test_accuracy"].fillna(CHANCE))
+    errors = drawn["error"].min(), drawn["error"].max()
+    rates = sorted(here["learning_rate"].unique())
+    colours = alt.Scale(domain=rates, range=[coloured(rate, grid) for rate in rates])
+    rungs = [rung for rung in CHANGED if (here["recipe"] == rung).any()]
+    columns = ["recipe", "learning_rate", "seed", "outcome", "test_accuracy", "error"]
+    return Chart(
+        f"{dataset}-ladder",
+        f"the ladder on {title(dataset)}",
+        CAPTION,
+        [
+            panel(rung, f"{place}  {CHANGED[rung]}", colours, errors)
+            for place, rung in enumerate(rungs, 1)
+        ],
+        {"networks": drawn[columns]},
+        Table(HEADS, rows(here, rungs)),
+        panel_width=280,
+    )
+
+
+def coloured(rate: float, grid: Sequence[float]) -> str:
+    """Colour a rate as all figures do."""
+    return both(lambda theme: rate_colour(rate, grid, theme))
+
+
+def panel(rung: str, heading: str, colours: alt.Scale, errors: tuple[float, float]) -> Panel:
+    """Draw the networks of one rung."""
+    networks = (
+        alt.Chart(alt.NamedData("networks"))
+        .transform_filter(alt.datum.recipe == rung)
+        .encode(
+            x=alt.X(
+                "learning_rate:O",
+                scale=alt.Scale(paddingInner=0.25),
+                axis=alt.Axis(labelAngle=0, title="learning rate"),
+            )
+        )
+    )
+    marks = networks.mark_point(size=26, strokeWidth=1.3).encode(
+        xOffset=alt.XOffset("seed:O"),
+        y=accuracy_axis("error", errors),
+        stroke=alt.Stroke("learning_rate:O", scale=colours, legend=None),
+        fill=alt.Fill("learning_rate:O", scale=colours, legend=None),
+        tooltip=[
+            alt.Tooltip("learning_rate:O", title="learning rate"),
+            alt.Tooltip("seed:O"),
+            alt.Tooltip("outcome:N"),
+            alt.Tooltip("test_accuracy:Q", title="test accuracy", format=".2%"),
+        ],
+        **outcome_marks(),
+    )
+    medians = (
+        networks.transform_filter(alt.datum.outcome == "trained")
+        .mark_line(color=MUTED, strokeWidth=1)
+        .encode(y=accuracy_axis("median(error)", errors))
+    )
+    return alt.layer(medians, marks).properties(width=260, height=180, title=heading)
+
+
+def rows(networks: pd.DataFrame, rungs: Sequence[str]) -> list[list[str]]:
+    """Count how the networks of each rung end at each rate."""
+    found = []
+    for rung in rungs:
+        for rate, cell in networks[networks["recipe"] == rung].groupby("learning_rate"):
+            ended = [(cell["outcome"] == end).sum() for end in ("trained", "undertrained", "lost")]
+            trained = cell.loc[cell["outcome"] == "trained", "test_accuracy"]
+            found.append(
+                [
+                    *(CHANGED[rung], f"{rate:g}", str(len(cell)), *map(str, ended)),
+                    number(trained.median(), ".2%"),
+                ]
+            )
+    return found

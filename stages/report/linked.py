@@ -1,0 +1,293 @@
+"""The linked view: every network of a dataset by epoch, in panels that light up together."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import altair as alt
+import pandas as pd
+
+from stages.figures.rates import Rate
+from stages.figures.study import Study
+from stages.figures.theme import title
+from stages.report.chart import (
+    Chart,
+    Panel,
+    Row,
+    Table,
+    accuracy_axis,
+    log_axis,
+    number,
+    plain_axis,
+    share_axis,
+)
+from stages.report.look import CROSS, MUTED
+from stages.report.networks import Networks, networks_of
+from stages.report.page import Section
+
+CROSS_LIFT, CROSS_ROW = 8, 11
+"""Pixels from a panel's top edge up to the first row of crosses, and from row to row."""
+CHOSEN = "indexof(rates, datum.rate) >= 0"
+"""`rates` are the names of the rates to show."""
+LIT = "network === null || datum.network === network"
+"""`network` is the one that is pointed at."""
+OWN_RATE = "network === null || indexof(network, datum.rate + ', ') === 0"
+"""The name of a network begins with that of its rate."""
+CAPTION = (
+    "A line is one network. It ends before the epoch in which the network is lost; the × above "
+    "marks the moment of the loss. Accuracy is spaced by the logarithm of the error; loss, norm "
+    "and sharpness have logarithmic axes. Training loss and gradient norm are means over an "
+    "epoch's steps, the others are measured after it; epoch 0 is the start. Active features: the "
+    "share of positive activations among the distinct units of the last hidden layer. Effective "
+    "rank: of the same activations. Sharpness: the largest eigenvalue of the Hessian of the "
+    "training loss; dotted: 2 / learning rate, above which gradient descent with full batches is "
+    "unstable where the loss is quadratic."
+)
+
+
+class Quantity(NamedTuple):
+    """What a panel shows."""
+
+    column: str
+    """Of the table of epochs."""
+    label: str
+    axis: Callable[[str], alt.Y]
+    digits: str
+    """How Python and the page write a value."""
+
+    @property
+    def drawn(self) -> str:
+        """Name the column that is drawn: of an accuracy its error."""
+        return "test_error" if self.axis is accuracy_axis else self.column
+
+
+SHARPNESS = Quantity("sharpness", "sharpness", log_axis, ".3g")
+QUANTITIES = (
+    Quantity("test_accuracy", "test accuracy", accuracy_axis, ".2%"),
+    Quantity("train_loss", "training loss (nats)", log_axis, ".3g"),
+    Quantity("gradient_norm", "gradient norm", log_axis, ".3g"),
+    Quantity("active", "active features", share_axis, ".1%"),
+    Quantity("rank", "effective rank", plain_axis, ".1f"),
+    SHARPNESS,
+)
+
+
+def linked_section(study: Study, dataset: str) -> Section:
+    """Make a dataset's section: the linked view, and what chooses rates and networks in it."""
+    networks = networks_of(study, dataset)
+    content = {
+        "chart": linked_view(networks, dataset),
+        "rates": [
+            choice(rate, colour, networks.seeds)
+            for rate, colour in zip(networks.rates, networks.colours, strict=True)
+        ],
+        "quantities": [
+            {"column": each.column, "label": each.label, "digits": each.digits}
+            for each in QUANTITIES
+        ],
+    }
+    return Section(
+        f"{dataset}-networks", f"{title(dataset)}: every network", "linked.html", content
+    )
+
+
+def choice(rate: Rate, colour: str, seeds: pd.DataFrame) -> dict[str, Any]:
+    """Describe a rate, and its networks, for the page's buttons and its list of networks."""
+    rows = rate.rows(seeds).to_dict("records")
+    return {
+        "name": rate.name,
+        "colour": colour,
+        "candidate": rate.is_candidate,
+        "lost": rate.lost(seeds),
+        "networks": [{"name": row["network"], "label": ended(row)} for row in rows],
+    }
+
+
+def ended(network: Row) -> str:
+    """Say how a network ended."""
+    if network["outcome"] == "lost":
+        return f"seed {network['seed']}: lost in epoch {network['lost_epoch']:.0f}"
+    accuracy = number(network["test_accuracy"], ".2%")
+    return f"seed {network['seed']}: {network['outcome']}, {accuracy}"
+
+
+def linked_view(networks: Networks, dataset: str) -> Chart:
+    """Draw one dataset's networks by epoch."""
+    levels = {
+        rate.name: (2 / rate.learning_rate, f"2 / {rate.learning_rate:g}")
+        for rate in networks.rates
+    }
+    return Chart(
+        f"{dataset}-by-epoch",
+        f"every network on {title(dataset)}, by epoch",
+        CAPTION,
+        [panel(quantity, networks) for quantity in QUANTITIES],
+        {
+            "epochs": networks.epochs,
+            "losses": networks.losses,
+            "levels": pd.DataFrame(
+                [[rate, *level] for rate, level in levels.items()],
+                columns=["rate", "level", "label"],
+            ),
+        },
+        table(networks.epochs),
+        parameters=[
+            alt.param(name="rates", value=list(levels)),
+            alt.param(name="network", value=None),
+            alt.param(name="epoch", value=None),
+        ],
+        panel_width=330,
+    )
+
+
+def panel(quantity: Quantity, networks: Networks) -> Panel:
+    """Draw one quantity of every network by epoch."""
+    last = int(networks.epochs["epoch"].max())
+    layers = [
+        *(bounds(networks) if quantity == SHARPNESS else []),
+        moment(last),
+        lines(quantity, networks, last),
+        points(quantity, networks, last),
+        *crosses(networks, last),
+    ]
+    return alt.layer(*layers).properties(
+        width=260,
+        height=170,
+        title=alt.Title(quantity.label, offset=8),
+    )
+
+
+def lines(quantity: Quantity, networks: Networks, last: int) -> Panel:
+    """Draw a line for each network of the chosen rates."""
+    dashes = alt.Scale(
+        domain=[rate.name for rate in networks.rates],
+        range=[[5, 3] if rate.is_candidate else [1, 0] for rate in networks.rates],
+    )
+    return (
+        alt.Chart(alt.NamedData("epochs"))
+        .transform_filter(CHOSEN)
+        .mark_line()
+        .encode(
+            x=epoch_axis("epoch", last),
+            y=quantity.axis(quantity.drawn),
+            color=rate_colour(networks),
+            detail="network:N",
+            opacity=lit(0.1),
+            strokeDash=alt.StrokeDash("rate:N", scale=dashes, legend=None),
+            strokeWidth=alt.condition("datum.network === network", alt.value(3), alt.value(1.1)),
+        )
+    )
+
+
+def points(quantity: Quantity, networks: Networks, last: int) -> Panel:
+    """Draw a point for each network of the chosen rates and epoch; the nearest is pointed at."""
+    # Nothing reads this selection: with it the point nearest to the pointer gets its events.
+    nearest = alt.selection_point(
+        name=f"nearest_{quantity.column}", on="pointerover", nearest=True, clear=False
+    )
+    here = "datum.network === network && datum.epoch === epoch"
+    return (
+        alt.Chart(alt.NamedData("epochs"))
+        .transform_filter(CHOSEN)
+        .mark_point(filled=True)
+        .encode(
+            x=epoch_axis("epoch", last),
+            y=quantity.axis(quantity.drawn),
+            color=rate_colour(networks),
+            opacity=lit(0.1),
+            size=alt.condition(here, alt.value(80), alt.value(9)),
+            tooltip=[
+                alt.Tooltip("network:N", title="rate"),
+                alt.Tooltip("epoch:Q"),
+                alt.Tooltip(f"{quantity.column}:Q", title=quantity.label, format=quantity.digits),
+            ],
+        )
+        .add_params(nearest)
+    )
+
+
+def crosses(networks: Networks, last: int) -> list[Panel]:
+    """Mark above the top edge when networks were lost: a row for each rate."""
+    names = [rate.name for rate in networks.rates]
+    rows = [name for name in names if (networks.losses["rate"] == name).any()]
+    return [
+        alt.Chart(alt.NamedData("losses"))
+        .transform_filter(CHOSEN)
+        .transform_filter(alt.datum.rate == name)
+        .mark_point(shape=CROSS, size=40, strokeWidth=2)
+        .encode(
+            x=epoch_axis("at", last),
+            y=alt.value(-CROSS_LIFT - CROSS_ROW * row),
+            color=rate_colour(networks),
+            opacity=lit(0.2),
+            tooltip=[
+                alt.Tooltip("network:N", title="rate"),
+                alt.Tooltip("epoch:Q", title="lost in epoch"),
+                alt.Tooltip("step:Q", title="at step"),
+                alt.Tooltip("how:N", title="how"),
+            ],
+        )
+        for row, name in enumerate(rows)
+    ]
+
+
+def moment(last: int) -> Panel:
+    """Draw a line at the epoch that is pointed at."""
+    return (
+        alt.Chart(alt.sequence(0, 1))
+        .transform_calculate(epoch="epoch")
+        .transform_filter("epoch !== null")
+        .mark_rule(color=MUTED)
+        .encode(x=epoch_axis("epoch", last))
+    )
+
+
+def bounds(networks: Networks) -> list[Panel]:
+    """Draw 2 / rate for each chosen rate, named at its right end."""
+    levels = (
+        alt.Chart(alt.NamedData("levels"))
+        .transform_filter(CHOSEN)
+        .encode(
+            y=log_axis("level"),
+            color=rate_colour(networks),
+            opacity=alt.condition(OWN_RATE, alt.value(1), alt.value(0.2)),
+        )
+    )
+    names = levels.mark_text(align="left", dx=4, fontSize=10)
+    return [
+        levels.mark_rule(strokeDash=[2, 3], strokeWidth=1.3),
+        names.encode(x=alt.value("width"), text="label:N"),
+    ]
+
+
+def epoch_axis(column: str, last: int) -> alt.X:
+    """Make x the epoch, from the start to the last one."""
+    return alt.X(
+        f"{column}:Q",
+        scale=alt.Scale(domain=[0, last], nice=False),
+        axis=alt.Axis(tickMinStep=1, title="epoch", grid=False),
+    )
+
+
+def rate_colour(networks: Networks) -> alt.Color:
+    """Colour by rate, as all figures do."""
+    scale = alt.Scale(domain=[rate.name for rate in networks.rates], range=list(networks.colours))
+    return alt.Color("rate:N", scale=scale, legend=None)
+
+
+def lit(faded: float) -> Any:
+    """Fade all networks but the one that is pointed at."""
+    return alt.condition(LIT, alt.value(0.9), alt.value(faded))
+
+
+def table(epochs: pd.DataFrame) -> Table:
+    """Write every value of the panels."""
+    heads = ["network", "epoch", *(quantity.label for quantity in QUANTITIES)]
+    rows = [
+        [
+            f"{row['network']}",
+            f"{row['epoch']}",
+            *(number(row[quantity.column], quantity.digits) for quantity in QUANTITIES),
+        ]
+        for row in epochs.to_dict("records")
+    ]
+    return Table(heads, rows)

@@ -1,0 +1,64 @@
+"""How the page looks: colours that follow the reader's scheme, the style of all charts."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from stages.figures.rates import rates_of
+from stages.figures.theme import DARK, LIGHT, Theme, colours
+
+CROSS = "M-1,-1L1,1M1,-1L-1,1"
+"""The path of a lost network's mark."""
+
+
+def both(choose: Callable[[Theme], str]) -> str:
+    """Write a colour of which the browser takes the one for the scheme in use."""
+    return f"light-dark({choose(LIGHT)}, {choose(DARK)})"
+
+
+BACKGROUND = both(lambda theme: theme.background)
+TEXT = both(lambda theme: theme.text)
+MUTED = both(lambda theme: theme.muted)
+GRID = both(lambda theme: theme.grid)
+MARK = both(lambda theme: theme.candidate)
+CONFIG = {
+    "aria": False,
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "title": {"color": TEXT, "anchor": "start", "fontSize": 13},
+    "axis": {
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "titleFontWeight": "normal",
+        "gridColor": GRID,
+        "domainColor": MUTED,
+        "tickColor": MUTED,
+    },
+    "axisY": {"minExtent": 34},
+    "header": {"labelColor": TEXT},
+    "legend": {"labelColor": TEXT, "titleColor": TEXT},
+}
+"""Of Vega-Lite, for every chart. A screen reader gets the table behind it."""
+STYLE = (
+    ":root { color-scheme: light dark; "
+    f"--background: {BACKGROUND}; --text: {TEXT}; --muted: {MUTED}; --grid: {GRID}; "
+    f"--mark: {MARK}; }} @media print {{ :root {{ color-scheme: light; }} }}"
+)
+"""Colours for the pages' styles. Paper is light."""
+
+
+def colours_of_rates(seeds: pd.DataFrame) -> list[str]:
+    """Colour the rates, in the order of `rates_of`, as all figures do.
+
+    Args:
+        seeds: metrics/seeds.csv.
+    """
+    pairs = zip(rates_of(seeds, LIGHT), rates_of(seeds, DARK), strict=True)
+    return [f"light-dark({light.colour}, {dark.colour})" for light, dark in pairs]
+
+
+def ramp(count: int) -> list[str]:
+    """Colour things in an order, cold to hot."""
+    pairs = zip(*(colours(range(count), theme).values() for theme in (LIGHT, DARK)), strict=True)
+    return [f"light-dark({light}, {dark})" for light, dark in pairs]

@@ -1,0 +1,62 @@
+"""The page: its sections, and everything they need, in one file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import vl_convert
+
+from stages.figures.study import Study
+from stages.figures.theme import title
+from stages.report.look import STYLE
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page."""
+
+    name: str
+    """Unique in the page: letters, digits and hyphens."""
+    title: str
+    template: str
+    """The file in templates/ that shows it."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """What the template shows."""
+
+
+def page(study: Study, sections: Iterable[Section]) -> str:
+    """Write the page: HTML that needs no other file."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html").render(
+        sections=list(sections),
+        networks=len(study.seeds),
+        datasets=" and ".join(title(dataset) for dataset in study.datasets),
+        seeds=study.seeds["seed"].nunique(),
+        epochs=int(study.history["epoch"].max()),
+        vega=script(),
+        style=f"{STYLE}\n{own('style.css')}",
+        page_script=own("page.js"),
+    )
+
+
+def own(name: str) -> str:
+    """Read a file that goes into the page as it is."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """Bundle Vega, Vega-Lite and Vega-Embed as one script, without a network."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    # A page would take this for the script's end, also within its texts.
+    return bundle.replace("</script", "<\\/script")

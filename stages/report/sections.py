@@ -1,0 +1,63 @@
+"""The sections of the page, in the order in which they are read."""
+
+from collections.abc import Iterator, Mapping
+
+from stages.figures.study import Study
+from stages.figures.theme import title
+from stages.report.chart import Chart
+from stages.report.ends import ends
+from stages.report.failure import failure
+from stages.report.ladder import ladder
+from stages.report.linked import linked_section
+from stages.report.mechanism import mechanism
+from stages.report.page import Section
+from stages.report.tables import Audit
+from stages.report.verdicts import claims
+
+CLAIMS = "claims.csv"
+NETWORKS, EPOCHS = "audit/networks.csv", "audit/epochs.csv"
+FAILURE = ("audit/failure.csv", "audit/failure_shares.csv", "audit/failure_curves.csv")
+ENDS = "Every network of the study after its last epoch, and when the lost ones were lost."
+LOST = "The share of the audit's networks that are lost by the last epoch, by recipe."
+RUNGS = (
+    "What changes when the choices of the published study are undone one at a time. These are the "
+    "audit's networks, with seeds of their own."
+)
+ARMS = (
+    "Networks that spend more epochs at a large rate, before it decays, against networks that "
+    "never do. If large steps made features sparse only because they hold the training loss up, "
+    "the lines on the right would meet."
+)
+
+
+def sections(study: Study, audit: Audit) -> Iterator[Section]:
+    """Make the sections: of the study all, of the audit those whose tables exist."""
+    tables = audit.tables
+    if audit.has(CLAIMS):
+        listed = {"claims": claims(tables[CLAIMS])}
+        yield Section("verdicts", "The published claims, judged", "verdicts.html", listed)
+    yield charts("ends", "How the networks end", ENDS, {"": ends(study)}, unfolded=True)
+    for dataset in study.datasets:
+        yield linked_section(study, dataset)
+    if audit.has(*FAILURE):
+        drawn = {"": failure(*(tables[name] for name in FAILURE))}
+        yield charts("failure", "At which rates networks are lost", LOST, drawn, unfolded=True)
+    if audit.has(NETWORKS):
+        networks = tables[NETWORKS]
+        grid = study.seeds.loc[study.seeds["role"] == "grid", "learning_rate"].unique().tolist()
+        drawn = {title(each): ladder(networks, each, grid) for each in networks["dataset"].unique()}
+        yield charts("ladder", "The ladder from the published protocol", RUNGS, drawn)
+    if audit.has(NETWORKS, EPOCHS):
+        epochs = tables[EPOCHS]
+        drawn = {title(e): mechanism(epochs, networks, e) for e in epochs["dataset"].unique()}
+        yield charts(
+            "mechanism", "Large steps, or too little training?", ARMS, drawn, unfolded=True
+        )
+
+
+def charts(
+    name: str, heading: str, prose: str, drawn: Mapping[str, Chart], *, unfolded: bool = False
+) -> Section:
+    """Make a section of charts under their headings, their tables folded or not."""
+    content = {"prose": prose, "charts": drawn, "open": unfolded}
+    return Section(name, heading, "charts.html", content)

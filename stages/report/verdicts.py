@@ -1,0 +1,155 @@
+"""The verdicts on the published claims, each with its evidence."""
+
+import math
+from typing import NamedTuple
+
+import altair as alt
+import pandas as pd
+
+from stages.audit.drawing.effects import LOOKS, TICKS, label, reach
+from stages.audit.judging.claims import CLAIMS
+from stages.audit.judging.rungs import TITLES
+from stages.figures.theme import DATASET_TITLES
+from stages.report.chart import UNKNOWN, Chart, Key, Panel, Table, known
+from stages.report.look import GRID, MUTED, TEXT, both
+
+ENDS = ["gain", "gain_low", "gain_high"]
+UNITS = {"points": "{:+.2f} points", "factor": "× {:.2f}", "share": "{:+.0f} points"}
+"""Unit of an effect → how it is written; shares are in points of share."""
+SHAPES = {"o": "circle", "s": "square", "D": "diamond"}
+VERDICTS = {"supported": LOOKS[0], "refuted": LOOKS[1]}
+"""Verdict → the look of the effects that speak for it."""
+LABEL_LIFT = 11
+"""Pixels from a mark up to the middle of its label."""
+HEADS = ("recipe", "comparison", "effect", "95 % interval", "result")
+
+
+class Claim(NamedTuple):
+    """A claim as the page shows it."""
+
+    name: str
+    statement: str
+    verdict: str
+    colour: str
+    rule: str
+    """What is compared."""
+    chart: Chart | None
+    """Its comparisons, where they have effects."""
+    table: Table
+
+
+def claims(table: pd.DataFrame) -> list[Claim]:
+    """Lay out every claim, in the order of metrics/claims.csv.
+
+    Args:
+        table: metrics/claims.csv.
+    """
+    return [claim(str(name), rows) for name, rows in table.groupby("claim", sort=False)]
+
+
+def claim(name: str, rows: pd.DataFrame) -> Claim:
+    """Lay out a claim from its rows."""
+    rules = {each.key: each.compared for each in CLAIMS}
+    evidence = Table(HEADS, [line(row) for _, row in rows.iterrows()])
+    effects = rows[rows["headline"] == 1].dropna(subset="gain")
+    verdict = str(next(iter(rows["verdict"].dropna()), "not run"))
+    return Claim(
+        name,
+        str(rows["statement"].iloc[0]),
+        verdict,
+        both(VERDICTS[verdict].colour) if verdict in VERDICTS else TEXT,
+        rules.get(name, ""),
+        None if effects.empty else forest(name, effects, evidence),
+        evidence,
+    )
+
+
+def line(row: pd.Series) -> list[str]:
+    """Write a comparison for the table."""
+    recipe = str(row["recipe"])
+    ends = effect(row, "effect_low"), effect(row, "effect_high")
+    return [
+        TITLES.get(recipe, recipe) + " (decides)" * (row["headline"] == 1),
+        compared(row) if known(row["comparison"]) else UNKNOWN,
+        effect(row, "effect"),
+        UNKNOWN if UNKNOWN in ends else " to ".join(ends),
+        str(row["result"]),
+    ]
+
+
+def compared(row: pd.Series) -> str:
+    """Name a comparison, and its dataset where the label does not."""
+    datasets = [DATASET_TITLES.get(each, each) for each in str(row["dataset"]).split()]
+    named = label(row)
+    return named if any(each in named for each in datasets) else f"{named} ({', '.join(datasets)})"
+
+
+def effect(row: pd.Series, column: str) -> str:
+    """Write an effect, or an end of its interval, in its unit."""
+    value = float(row[column])
+    if math.isnan(value):
+        return UNKNOWN
+    return UNITS.get(str(row["unit"]), "{:.3g}").format(value).replace("inf", "∞")
+
+
+def forest(name: str, rows: pd.DataFrame, evidence: Table) -> Chart:
+    """Draw the effects that decide a claim, each with its interval."""
+    limit = reach(rows)
+    looks = {result: look.name for look in LOOKS for result in look.results}
+    drawn = rows[["result"]].assign(
+        **{end: rows[end].clip(-limit, limit) for end in ENDS},
+        compared=[compared(row) for _, row in rows.iterrows()],
+        effect=[effect(row, "effect") for _, row in rows.iterrows()],
+        look=rows["result"].map(looks).fillna(LOOKS[-1].name),
+    )
+    present = [look for look in LOOKS if (drawn["look"] == look.name).any()]
+    return Chart(
+        f"claim-{name.replace('_', '-')}",
+        f"the comparisons of “{rows['statement'].iloc[0]}”",
+        "",
+        [panel(limit)],
+        {"effects": drawn},
+        evidence,
+        key=[Key(look.name, both(look.colour)) for look in present],
+        most_in_a_row=1,
+        axis_room=24,
+    )
+
+
+def panel(limit: float) -> Panel:
+    """Draw effects and intervals.
+
+    Args:
+        limit: Where the axis ends on either side, in margins.
+    """
+    scale = alt.Scale(type="symlog", constant=1, domain=[-limit, limit], nice=False)
+    ticks = [tick for tick in TICKS if abs(tick) <= limit]
+    axis = alt.Axis(values=ticks, format="~r", title="effect (margins)")
+    still = alt.Chart(alt.sequence(0, 1))
+    names = [look.name for look in LOOKS]
+    colours = alt.Scale(domain=names, range=[both(look.colour) for look in LOOKS])
+    shapes = alt.Scale(domain=names, range=[SHAPES[look.mark] for look in LOOKS])
+    effects = alt.Chart(alt.NamedData("effects")).encode(
+        y=alt.Y("compared:N", sort=None, axis=None),
+        color=alt.Color("look:N", scale=colours, legend=None),
+        tooltip=[alt.Tooltip("compared:N"), alt.Tooltip("effect:N"), alt.Tooltip("result:N")],
+    )
+    hollow = alt.datum.look == LOOKS[-1].name
+    labels = alt.Chart(alt.NamedData("effects")).mark_text(align="left", dy=-LABEL_LIFT, color=TEXT)
+    return alt.layer(
+        still.mark_rect(color=GRID, opacity=0.6).encode(
+            x=alt.XDatum(-1, scale=scale, axis=axis), x2=alt.X2Datum(1)
+        ),
+        still.mark_rule(color=MUTED).encode(x=alt.XDatum(0, scale=scale, axis=axis)),
+        labels.encode(
+            x=alt.value(0), y=alt.Y("compared:N", sort=None, axis=None), text="compared:N"
+        ),
+        effects.mark_rule(strokeWidth=1.5).encode(
+            x=alt.X("gain_low:Q", scale=scale, axis=axis), x2="gain_high:Q"
+        ),
+        effects.mark_point(size=50, filled=True, opacity=1).encode(
+            x=alt.X("gain:Q", scale=scale, axis=axis),
+            shape=alt.Shape("look:N", scale=shapes, legend=None),
+            fillOpacity=alt.condition(hollow, alt.value(0), alt.value(1)),
+        ),
+    ).properties(width=300, height=alt.Step(36))

@@ -1,0 +1,74 @@
+"""The stage that writes the report: what it reads, and the file it leaves."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import report_page
+from stages.common.errors import UserError
+from tests import audited
+from tests.drawn_study import fabricate
+from tests.repositories import PROJECT
+from tests.test_plot import write
+from tools import plots_page
+
+MEGABYTE = 1_000_000
+
+
+def make(metrics: Path, page: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["report", str(metrics), str(page)])
+        report_page.main()
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Path:
+    write(fabricate(seeds=(11, 12, 13)), tmp_path / "metrics")
+    audited.write(tmp_path / "metrics")
+    return tmp_path / "metrics"
+
+
+def test_the_same_tables_make_the_same_bytes_and_it_is_said_where_they_are(
+    metrics: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [metrics.parent / "a.html", metrics.parent / "b.html"]
+    for page in pages:
+        make(metrics, page)
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    told = [f"Open {page.as_uri()} in a browser" for page in pages]
+    assert capsys.readouterr().out.splitlines() == told
+
+
+def test_the_committed_tables_make_a_page_of_less_than_two_megabytes(tmp_path: Path) -> None:
+    make(PROJECT / "metrics", tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 2 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "message"),
+    [
+        (
+            "claims.csv",
+            "",
+            "{path} is damaged (No columns to parse from file): make it anew with: make audit",
+        ),
+        (
+            "audit/epochs.csv",
+            "dataset,recipe,learning_rate,seed,epoch,train_loss,feature_sparsity\n",
+            "{path} lacks the columns effective_rank, test_accuracy: make it anew with: make audit",
+        ),
+    ],
+)
+def test_a_damaged_table_of_the_audit_is_named_with_its_remedy(
+    metrics: Path, table: str, content: str, message: str
+) -> None:
+    (metrics / table).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        make(metrics, metrics.parent / "report.html")
+    assert str(error.value) == message.format(path=metrics / table)
+
+
+def test_the_page_of_dvc_plots_is_the_one_that_its_tool_writes() -> None:
+    committed = (PROJECT / ".dvc/plots.html").read_text(encoding="utf-8")
+    assert committed == plots_page.page(), "run: python -m tools.plots_page"
