@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from tools.demo import copy_project
 
 PROJECT = Path(__file__).parent.parent
@@ -77,6 +79,19 @@ def begin(repository: Path) -> None:
 def copied(finished: Path, target: Path) -> Path:
     """Copy a repository, cache and all."""
     return Path(shutil.copytree(finished, target, symlinks=True))
+
+
+def has_the_results_of(finished: Path, repository: Path) -> None:
+    """See that all files of a finished study, and what its lock says, are there byte for byte."""
+    results = [path for path in (finished / "data").rglob("*") if path.is_file()]
+    results += [path for path in (finished / "metrics").rglob("*") if path.is_file()]
+    assert len(results) > 50
+    for path in results:
+        same = repository / path.relative_to(finished)
+        assert same.read_bytes() == path.read_bytes(), path
+    # DVC chooses the order in which it runs stages and lists them.
+    locks = [(place / "dvc.lock").read_text() for place in (finished, repository)]
+    assert yaml.safe_load(locks[0]) == yaml.safe_load(locks[1])
 
 
 def clone_without_data(target: Path) -> Path:

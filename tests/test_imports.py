@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("dvc", "matplotlib", "pandas", "scipy", "sklearn", "torch", "torchvision")
+HEAVY = ("distributed", "dvc", "matplotlib", "pandas", "scipy", "sklearn", "torch", "torchvision")
 IMPORTS = {
     "stages.download": {"pandas", "scipy", "sklearn", "torch", "torchvision"},
     "stages.preprocess": {"pandas", "scipy", "sklearn"},
@@ -14,11 +14,12 @@ IMPORTS = {
     "stages.record": set(),
     "stages.aggregate": {"pandas", "scipy"},
     "stages.plot": {"matplotlib", "pandas", "scipy"},
-    "stages.audit.rung": {"pandas", "torch"},
+    "stages.report_page": {"matplotlib", "pandas", "scipy"},
+    "stages.audit.train": {"pandas", "torch"},
     "stages.audit.measure": {"pandas", "torch"},
-    "stages.audit.boundary": {"pandas", "torch"},
-    "stages.audit.ladder": {"pandas"},
-    "stages.audit.report": {"pandas", "scipy"},
+    "stages.audit.gather": {"pandas"},
+    "stages.audit.curves": {"pandas", "scipy"},
+    "stages.audit.judge": {"pandas", "scipy"},
     "stages.audit.figures": {"matplotlib", "pandas"},
     "stages.check": set(),
     "tools.demo": set(),

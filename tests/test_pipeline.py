@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import GRID
-from tests.repositories import begin, call, copied, ran, run
+from tests.repositories import begin, call, copied, has_the_results_of, ran, run
 from tools.demo import change_params, copy_project
 
 CANDIDATE = ["candidate@digits", "diagnose_candidate@digits", "record_candidate@digits"]
@@ -39,15 +39,7 @@ def test_the_number_of_workers_changes_no_byte(finished_study: Path, tmp_path: P
     copy_project(finished_study, repository)
     begin(repository)
     call(repository, "dvc", "repro", WORKERS="3")
-    results = [path for path in (finished_study / "data").rglob("*") if path.is_file()]
-    results += [path for path in (finished_study / "metrics").rglob("*") if path.is_file()]
-    assert len(results) > 50
-    for path in results:
-        same = repository / path.relative_to(finished_study)
-        assert same.read_bytes() == path.read_bytes(), path
-    # DVC chooses the order in which it runs stages and lists them.
-    locks = [(place / "dvc.lock").read_text() for place in (finished_study, repository)]
-    assert yaml.safe_load(locks[0]) == yaml.safe_load(locks[1])
+    has_the_results_of(finished_study, repository)
 
 
 def test_another_lr_trains_the_candidate_alone_and_the_diff_says_what_changed(
@@ -199,8 +191,8 @@ MISTAKES = {
         "error: params.yaml: unknown key training.epoch: ",
     ),
     "an unknown key of the audit": (
-        {"audit.search": {"low": 0.1, "high": 1, "resolution": 2, "lowest": 0}},
-        "error: params.yaml: unknown key audit.search.lowest: ",
+        {"audit.recipes.core": {"rate": 0.1}},
+        "error: params.yaml: unknown key audit.recipes.core.rate: ",
     ),
     "a command": (
         {"learning_rates": [0.1, "0.4; touch harm;#"]},

@@ -1,0 +1,412 @@
+"""A stage's blocks on a Dask cluster: code and data go there, progress and results come back.
+
+Dask sees bytes alone, and `_on_worker`, which travels by value: its scheduler and its workers need
+the environment and no checkout. A worker works on a block in a process of its own, which unpacks
+this checkout's code, edits included, and which can be killed, as a thread cannot. It ends
+
+- with its worker: their connection closes;
+- with the stage, however that ends: the scheduler drops the stage's tasks, and the worker sees it.
+
+No stage depends on this module: where a block is worked on changes no byte of any result.
+"""
+
+import asyncio
+import io
+import ipaddress
+import logging
+import os
+import pickle
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import contextmanager, suppress
+from functools import partial
+from hashlib import sha256
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import dask
+from dask.utils import parse_timedelta
+from distributed import Client, Security, get_worker
+from distributed.comm import connect, get_address_host, resolve_address
+from tqdm import tqdm
+
+from stages.common import versions
+from stages.common.errors import UserError
+from stages.training.device import make_deterministic
+from stages.training.run_files import Run
+from stages.training.workers import CLUSTER, contiguous, here
+
+HOW_TO = "docs/cluster.md"
+TRAVELS = ["python", "cloudpickle", "dask", "distributed", "msgpack"]
+"""What code and messages need to be of the same version everywhere, the scheduler included."""
+SECONDS_BETWEEN_LOOKS = 0.2
+TRIES_AGAIN = 2
+"""How often a block is begun anew whose process was killed; Dask counts lost workers itself."""
+PROCESS = """
+import signal, sys
+from multiprocessing.connection import Connection
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+connection = Connection(int(sys.argv[1]))
+import distributed, pandas, pydantic, torch  # which takes seconds
+try:
+    if connection.poll(600):
+        sys.path.insert(0, connection.recv())
+        from stages.cluster import work_on_block
+        work_on_block(connection)
+except EOFError:
+    pass
+"""
+"""Runs beside a worker, ready for one block. None may come: then it ends after ten minutes."""
+
+Block = tuple[Any, ...]
+
+
+def in_blocks(
+    work: Callable[[Block], Any],
+    items: Sequence[Any],
+    *,
+    title: str,
+    alone: bool,
+    show: Callable[[int], None],
+) -> list[Any]:
+    """Cut items into blocks, one per thread of the cluster's workers, and work on them there.
+
+    Args:
+        work: As in `stages.training.workers.in_blocks`; it can be pickled.
+        items: Likewise.
+        title: Names the blocks in messages and on Dask's dashboard.
+        alone: Keep all items in one block. Otherwise workers leave their GPUs alone.
+        show: Is told how many units are done, all blocks taken together.
+
+    Raises:
+        UserError: The cluster cannot be used, has other versions or is lost; a block failed.
+    """
+    with _connected(os.environ[CLUSTER]) as client:
+        threads = _threads(client)
+        _compare(client)
+        blocks = contiguous(items, 1 if alone else len(threads))
+        names = [f"{title}, block {n + 1} of {len(blocks)}" for n in range(len(blocks))]
+        done = [0] * len(blocks)
+
+        def advanced(event: tuple[float, Any]) -> None:
+            if isinstance(event[1], list | tuple):  # and no message of Dask's own
+                number, units = event[1]
+                done[number] = units
+
+        # A topic of the client's name is forgotten with the client.
+        client.subscribe_topic(client.id, advanced)
+        on_worker = _by_value(_on_worker)
+        code = _sent(client, _code())
+        executor = client.get_executor(retries=TRIES_AGAIN, allow_other_workers=True)
+        futures = [
+            executor.submit(
+                on_worker,
+                [code, *_pickled(client, (_of_seeds(work, block), block))],
+                number,
+                client.id,
+                alone,
+                key=f"{name}-{client.id}",
+                workers=[threads[number]],
+            )
+            for number, (name, block) in enumerate(zip(names, blocks, strict=True))
+        ]
+        pending = set(futures)
+        while pending:
+            _threads(client)
+            ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            show(sum(done))
+            for future in ended:
+                _check(future, names[futures.index(future)])
+        return [pickle.loads(future.result()[1]) for future in futures]
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    """Connect to a scheduler.
+
+    Raises:
+        UserError: It does not answer, is not spoken to like this, or is lost meanwhile.
+    """
+    # What Dask would log and warn of is said by one line at the end.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module="distributed")
+
+    async def touch() -> None:
+        await (await connect(address, **Security().get_connection_args("client"))).close()
+
+    try:
+        asyncio.run(touch())  # What fails here would leave a client that closes with a traceback.
+        client = Client(address, set_as_default=False)
+    except (OSError, RuntimeError, TypeError, ValueError, ImportError) as error:
+        raise UserError(
+            f"{CLUSTER} = {address}: no scheduler can be used there ({_line(error)}): "
+            f"start one as {HOW_TO} says, or unset the variable to work on this machine"
+        ) from error
+    with client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+        try:
+            host = get_address_host(resolve_address(client.scheduler.address))
+            if not (address.startswith("tls:") or ipaddress.ip_address(host).is_loopback):
+                _say(
+                    f"warning: {address} is not encrypted, and whoever reaches it can run code "
+                    f"there: {HOW_TO} shows how to use TLS"
+                )
+            yield client
+        except (OSError, CancelledError) as error:
+            raise UserError(
+                f"the scheduler at {address} was lost ({_line(error)}): "
+                f"see its log, start it again, then run again"
+            ) from error
+
+
+def _threads(client: Client) -> list[str]:
+    """List the workers' addresses, one per thread, each worker's first one before any second one.
+
+    Without any worker, wait for one.
+
+    Raises:
+        UserError: None came.
+    """
+    patience = dask.config.get("distributed.scheduler.no-workers-timeout", None) or "1 minute"
+    deadline = None
+    while not (workers := client.nthreads()):
+        if deadline is None:
+            deadline = time.monotonic() + parse_timedelta(patience)
+            _say(f"no worker is connected to {client.scheduler.address}: waiting {patience}")
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"no worker was connected to {client.scheduler.address} for {patience}: "
+                f"start workers as {HOW_TO} says, then run again"
+            )
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    places = [(place, worker) for worker, number in workers.items() for place in range(number)]
+    return [worker for _, worker in sorted(places)]
+
+
+def _compare(client: Client) -> None:
+    """Compare versions and processors with this machine's.
+
+    Raises:
+        UserError: The scheduler or a worker has another version of something that matters.
+    """
+    listed = [line.partition("==")[0] for line in versions.LISTED.read_text("utf-8").splitlines()]
+    told = client.get_versions(packages=listed)
+    parts = [("the scheduler", told["scheduler"], TRAVELS)]
+    parts += [(f"worker {at}", each, TRAVELS + listed) for at, each in told["workers"].items()]
+    for who, theirs, names in parts:
+        for name in names:
+            ours, other = _version(told["client"], name), _version(theirs, name)
+            if other != ours:
+                raise UserError(
+                    f"{who} has {name} {other}, this machine {name} {ours}: "
+                    f"install requirements.txt in both places, and start it again"
+                )
+    mine = _processor()
+    theirs = Counter(client.run(_by_value(_processor)).values())
+    if unlike := ", ".join(f"{name} ({n} workers)" for name, n in theirs.items() if name != mine):
+        _say(
+            f"warning: this machine's processor is {mine}, but the cluster has {unlike}: "
+            f"rounding may differ, and near the boundary it decides which networks are lost"
+        )
+
+
+def _version(told: Any, name: str) -> str:
+    """Look up a version as `stages.common.versions.installed` does."""
+    found = (told["packages"].get(name) or "none").partition("+")[0]
+    return ".".join(found.split(".")[:2]) if name == "python" else found
+
+
+def _processor() -> str:
+    """Name the kind of processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _by_value(function: Callable[..., Any]) -> Any:
+    """Copy a function of this module, so that it is sent as code and not by its name."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    return cloudpickle.loads(cloudpickle.dumps(function))
+
+
+def _sent(client: Client, data: bytes) -> Any:
+    """Send data once to each worker that needs it, whatever blocks or stages it is for.
+
+    It is the result of a task, which the scheduler can repeat after a worker was lost.
+    """
+    return client.submit(bytes, data, key=f"data-{sha256(data).hexdigest()}")
+
+
+def _code() -> bytes:
+    """Pack the package `stages`, as it is in this checkout now."""
+    packed = io.BytesIO()
+    folder = Path(__file__).parent
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".py", ".txt"}:
+                name = zipfile.ZipInfo(path.relative_to(folder.parent).as_posix())
+                archive.writestr(name, path.read_bytes())
+    return packed.getvalue()
+
+
+def _pickled(client: Client, thing: object) -> list[Any]:
+    """Send a pickle, and apart from it every array in it."""
+    arrays: list[pickle.PickleBuffer] = []
+    stream = cloudpickle.dumps(thing, protocol=5, buffer_callback=arrays.append)
+    return [_sent(client, each) for each in (stream, *(bytes(array.raw()) for array in arrays))]
+
+
+def _of_seeds(work: Any, seeds: Block) -> Any:
+    """Leave, of the runs that a work reads, the networks of some seeds: runs are large."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cut(each) for each in value]
+        if not isinstance(value, Run):
+            return value
+        places = [value.facts["seeds"].index(seed) for seed in seeds]
+        steps, parameters = (
+            {name: array.take(places, axis=1) for name, array in arrays.items()}
+            for arrays in (value.steps, value.parameters)
+        )
+        history = value.history[value.history["seed"].isin(seeds)]
+        return Run(value.facts | {"seeds": list(seeds)}, history, steps, parameters)
+
+    if not isinstance(work, partial):
+        return work
+    return partial(work.func, *work.args, **{k: cut(v) for k, v in work.keywords.items()})
+
+
+def _check(future: Future[tuple[str, Any]], name: str) -> None:
+    """See how a block ended.
+
+    Raises:
+        UserError: It failed.
+        CancelledError: Its scheduler is gone.
+    """
+    try:
+        kind, told = future.result()
+    except CancelledError:
+        raise
+    except Exception as error:
+        raise UserError(f"{name}: {_line(error)}: see the workers' logs, then run again") from error
+    if kind == "refused":
+        raise UserError(told)
+    if kind == "raised":
+        with tempfile.NamedTemporaryFile("w", prefix="block-", suffix=".txt", delete=False) as file:
+            file.write(told)
+        raise UserError(f"{name}: {told.splitlines()[-1]}; the traceback is in {file.name}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _say(message: str) -> None:
+    tqdm.write(message, file=sys.stderr)
+
+
+def _on_worker(
+    data: Sequence[bytes], number: int, topic: str, alone: bool
+) -> tuple[str, bytes | str]:
+    """In a thread of a worker: have a process work on a block, until it has or is not to any more.
+
+    Args:
+        data: Code, pickle, large arrays.
+        number: The block's.
+        topic: Where it is said how many units are done.
+        alone: As in `in_blocks`.
+
+    Returns:
+        "result" and the pickled result, "refused" and a message, or "raised" and a traceback.
+
+    Raises:
+        RuntimeError: The process was killed.
+    """
+    worker = get_worker()
+    key = worker.get_current_task()
+    spare = vars(worker).setdefault("_processes_for_blocks", {}).setdefault(PROCESS, [])
+    process, connection = _process(worker.local_directory, spare)
+    folder = tempfile.mkdtemp(dir=worker.local_directory)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data[0])) as archive:
+            archive.extractall(folder)
+        connection.send(folder)
+        connection.send((alone, len(data) - 1))
+        for each in data[1:]:
+            connection.send_bytes(each)
+        while True:
+            if connection.poll(SECONDS_BETWEEN_LOOKS):
+                kind, told = connection.recv()
+                if kind != "done":
+                    return kind, told
+                worker.log_event(topic, [number, told])
+            task = worker.state.tasks.get(key)
+            if task is None or task.state == "cancelled":
+                return "dropped", ""
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise RuntimeError(f"its process ended with status {process.wait()}") from None
+    finally:
+        process.kill()
+        process.wait()
+        connection.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        spare.append(_process(worker.local_directory, []))
+
+
+def _process(folder: str, spare: list[Any]) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Take a spare process that is still there, or start one."""
+    while spare:
+        process, connection = spare.pop()
+        if process.poll() is None:
+            return process, connection
+    ours, theirs = Pipe()
+    with theirs:
+        command = [sys.executable, "-c", PROCESS, str(theirs.fileno())]
+        process = subprocess.Popen(command, cwd=folder, pass_fds=[theirs.fileno()])
+    return process, ours
+
+
+def work_on_block(connection: Connection) -> None:
+    """In the process beside a worker: work on the block that comes through a connection."""
+    alone, parts = connection.recv()
+    stream, *large = (bytearray(connection.recv_bytes()) for _ in range(parts))
+    threading.Thread(target=_end_without, args=(connection,), daemon=True).start()
+    if not alone:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    answer: tuple[str, bytes | str]
+    try:
+        if told := versions.difference():
+            answer = "refused", f"worker {platform.node()}: {told}"
+        else:
+            make_deterministic(0)
+            work, block = pickle.loads(stream, buffers=large)
+            result = here(work, block, lambda done: connection.send(("done", done)))
+            answer = "result", cloudpickle.dumps(result)
+    except UserError as error:
+        answer = "refused", str(error)
+    except Exception:
+        answer = "raised", traceback.format_exc()
+    connection.send(answer)
+
+
+def _end_without(connection: Connection) -> None:
+    """End this process as soon as its worker has."""
+    with suppress(EOFError, OSError):
+        connection.recv()
+    os._exit(1)
