@@ -174,15 +174,13 @@ def level(axes: Axes, name: str) -> float:
     return float(height)
 
 
-def bands(axes: Axes) -> dict[str, dict[float, tuple[float, float]]]:
-    """Read each band's colour → x → its lower and its upper end."""
-    found: dict[str, dict[float, tuple[float, float]]] = {}
-    for band in axes.collections:
-        reach = found.setdefault(to_hex(tuple(np.ravel(band.get_facecolor()))), {})
-        for x, y in np.concatenate([path.vertices for path in band.get_paths()]).tolist():
-            low, high = reach.get(x, (y, y))
-            reach[x] = (min(low, y), max(high, y))
-    return found
+def thin_lines(axes: Axes, hue: str) -> list[dict[float, float]]:
+    """Read x → y of each line of a colour that has no label: one network each."""
+    return [
+        points(line)
+        for line in axes.lines
+        if to_hex(line.get_color()) == hue and str(line.get_label()).startswith("_")
+    ]
 
 
 def crosses(axes: Axes) -> list[tuple[float, str, str]]:

@@ -1,4 +1,4 @@
-"""Figures over epochs and steps, read back from their axes."""
+"""Figures by epoch and by step, read back from their axes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,22 +13,22 @@ from scipy import stats
 
 from stages.figures.curves import curves
 from stages.figures.gradient import gradient
-from stages.figures.headline import headline
 from stages.figures.sharpness import sharpness
 from stages.figures.study import Study
 from stages.figures.theme import DARK, LIGHT
 from tests.drawn_study import (
     STEPS_PER_EPOCH,
-    bands,
     caption,
     colour,
     crosses,
     fabricate,
     legend,
+    level,
     lines,
     lost,
     points,
     texts,
+    thin_lines,
 )
 
 STUDY = fabricate()
@@ -58,6 +58,15 @@ def named(figure: Figure, label: str) -> Axes:
     return found
 
 
+def by_epoch(drawn: list[dict[float, float]]) -> dict[int, list[float]]:
+    """List, epoch by epoch, the values of networks that are drawn one by one."""
+    values: dict[int, list[float]] = {}
+    for network in drawn:
+        for epoch, value in network.items():
+            values.setdefault(int(epoch), []).append(value)
+    return dict(sorted(values.items()))
+
+
 def before_loss(table: pd.DataFrame, rate: float, column: str) -> dict[int, list[float]]:
     """List, epoch by epoch, the values at a rate of the networks that are not yet lost."""
     values: dict[int, list[float]] = {}
@@ -79,15 +88,11 @@ def test_a_curve_is_the_mean_over_the_networks_not_yet_lost(
 
 
 @pytest.mark.parametrize("label", PANELS)
-def test_a_band_reaches_from_the_smallest_to_the_largest_seed(
-    curves_figure: Figure, label: str
-) -> None:
+def test_a_thin_line_is_one_network_until_it_is_lost(curves_figure: Figure, label: str) -> None:
     axes = named(curves_figure, label)
-    drawn = bands(axes)
     for rate, number in RATES.items():
-        values = before_loss(STUDY.history, number, PANELS[label][0])
-        ends = {epoch: (min(of), max(of)) for epoch, of in values.items()}
-        assert drawn[colour(axes, rate)] == {epoch: pytest.approx(of) for epoch, of in ends.items()}
+        drawn = thin_lines(axes, colour(axes, rate))
+        assert by_epoch(drawn) == before_loss(STUDY.history, number, PANELS[label][0])
 
 
 def test_losses_and_norms_are_on_logarithmic_axes_and_accuracy_is_in_percent(
@@ -161,25 +166,16 @@ def test_only_what_is_in_the_picture_is_explained() -> None:
         assert "×" not in caption(draw(calm, "mnist", LIGHT))
 
 
-def test_the_headline_shows_the_training_loss_of_the_curves(curves_figure: Figure) -> None:
-    bottom = headline(STUDY, LIGHT).axes[-1]
-    training_loss = named(curves_figure, "training loss (nats)")
-    assert bottom.get_ylabel() == "training loss (nats)"
-    assert crosses(bottom) == crosses(training_loss)
-    for rate in RATES:
-        assert points(lines(bottom, rate)[0]) == points(lines(training_loss, rate)[0])
-
-
 @pytest.mark.parametrize("number", range(4))
-def test_a_panel_of_sharpness_shows_median_range_and_level_of_its_rate(number: int) -> None:
+def test_a_panel_of_sharpness_shows_median_seeds_and_level_of_its_rate(number: int) -> None:
     rate, value = list(RATES.items())[number]
     axes = sharpness(STUDY, "mnist", LIGHT).axes[number]
     values = before_loss(STUDY.diagnostics, value, "sharpness")
     curve, stability = lines(axes, rate)
     assert points(curve) == pytest.approx({at: np.median(of) for at, of in values.items()})
     assert set(np.ravel(stability.get_ydata())) == {2 / value}
-    (band,) = bands(axes).values()
-    assert band == {at: pytest.approx((min(of), max(of))) for at, of in values.items()}
+    assert by_epoch(thin_lines(axes, colour(axes, rate))) == values
+    assert level(axes, f"2 / {value:g}") == 2 / value
     assert axes.get_yscale() == "log"
 
 

@@ -1,4 +1,4 @@
-"""Figures over learning rates, read back from their axes."""
+"""Figures by learning rate, read back from their axes."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,10 @@ from stages.figures.outcomes import outcomes
 from stages.figures.theme import DARK, LIGHT
 from tests.drawn_study import (
     caption,
-    colour,
     fabricate,
     joined_means,
     legend,
     level,
-    lines,
     lost,
     marks,
     texts,
@@ -52,7 +50,7 @@ def trained(name: str, rate: float) -> list[float]:
 
 
 def assert_marks_are(axes: Axes, name: str) -> None:
-    """Hold the marks of every rate against a column of the seeds' table."""
+    """Compare the marks of every rate with a column of the seeds' table."""
     for rate, number in RATES.items():
         drawn = marks(axes, rate)
         assert [mark.shape for mark in drawn] == SHAPES[rate]
@@ -245,31 +243,27 @@ def test_the_plateau_names_only_rates_that_have_a_mark() -> None:
     assert markers == ["o", "D", "o"]
 
 
-def test_the_headline_repeats_accuracy_outcomes_and_sparsity_of_each_dataset() -> None:
+def test_the_headline_repeats_accuracy_and_sparsity_of_each_dataset_in_four_panels() -> None:
     study = fabricate(datasets=("mnist", "digits"), layers=3)
-    panels = np.reshape(np.array(headline(study, LIGHT).axes), (4, 2))
-    stacks = outcomes(study, LIGHT).axes
-    for dataset, (scores, endings, sparsity, _), stack in zip(
-        study.datasets, panels.T, stacks, strict=True
-    ):
+    figure = headline(study, LIGHT)
+    panels = np.reshape(np.array(figure.axes), (2, 2))
+    for dataset, (scores, sparsity) in zip(study.datasets, panels.T, strict=True):
         (expected,) = accuracy(study, dataset, LIGHT).axes
         last = features(study, dataset, LIGHT).axes[-2]
         for rate in RATES:
             assert marks(scores, rate) == marks(expected, rate)
             assert marks(sparsity, rate) == marks(last, rate)
-        assert segments(endings) == segments(stack)
+        assert texts(scores) == texts(expected)
     titles = [axes.get_title() for axes in panels[0]]
     assert titles == ["MNIST", "Digits"]
+    assert figure.legends == []
 
 
-def test_the_headlines_legend_names_the_rates_by_line_and_mark() -> None:
-    figure = headline(STUDY, DARK)
-    entries = legend(figure)
-    assert list(entries) == list(RATES)
-    for name, entry in entries.items():
-        (curve,) = lines(figure.axes[-1], name)
-        shown = (to_hex(entry.get_color()), entry.get_linestyle(), entry.get_marker())
-        assert shown == (colour(figure.axes[0], name), curve.get_linestyle(), curve.get_marker())
+def test_every_row_of_panels_names_its_rates() -> None:
+    for figure in (headline(STUDY, LIGHT), features(STUDY, "mnist", LIGHT)):
+        for axes in figure.axes:
+            assert list(tick_names(axes).values()) == ["0.1", "\n◆ 0.2", "0.3", "0.6"]
+            assert all(tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks())
 
 
 def test_networks_of_one_dataset_do_not_enter_another() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
 from stages import plot
@@ -16,7 +17,7 @@ from stages.figures.curves import curves
 from stages.figures.outcomes import outcomes
 from stages.figures.read_study import read_study
 from stages.figures.study import Study
-from stages.figures.theme import DARK, LIGHT, THEMES, Theme, save, themed
+from stages.figures.theme import DARK, LIGHT, THEMES, Theme, colours, plain_logarithms, save, themed
 from tests.drawn_study import fabricate, lost
 
 
@@ -47,6 +48,30 @@ def test_a_rate_has_one_colour_in_every_figure_the_brighter_the_larger(theme: Th
     assert used["0.2 (candidate)"] == {theme.candidate}
     brightness = [sum(to_rgb(*used[rate])) for rate in ("0.1", "0.3", "0.6")]
     assert brightness == sorted(brightness)
+
+
+def test_a_rate_has_the_same_colour_in_both_themes() -> None:
+    rates = (0.1, 0.2, 0.6)
+    assert colours(rates, LIGHT) == colours(rates, DARK)
+    assert LIGHT.candidate == DARK.candidate
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [((0.5, 200.0), {"1", "10", "100"}), ((0.5, 2e9), {"$10^{0}$", "$10^{4}$", "$10^{8}$"})],
+)
+def test_the_ticks_of_a_logarithmic_axis_have_one_notation(
+    ends: tuple[float, float], expected: set[str]
+) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_yscale("log")
+    axes.set_ylim(ends)
+    plain_logarithms(axes.yaxis)
+    figure.draw_without_rendering()
+    shown = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert expected <= set(shown)
+    assert len({text.startswith("$") for text in shown}) == 1
 
 
 def test_every_figure_says_what_it_shows() -> None:

@@ -25,7 +25,7 @@ CHANCE = 1 / CLASSES
 LEAST_TOP = 0.5
 """Accuracy that the axis reaches even where every network failed."""
 COUNT_INCHES, COUNT_POINTS = 0.45, (6, 16)
-"""Width of a count of lost networks; how far above the edge it is, and where it lacks room."""
+"""Width of a count of lost networks; its height above the edge, and that of one that lacks room."""
 EXPLODED = "On the bottom edge: it exploded and has no accuracy."
 LOST = "The numbers count the lost."
 CAPTION = (

@@ -18,11 +18,12 @@ from stages.figures.theme import (
     epoch_axis,
     headed,
     log_axis,
+    seed_lines,
     title,
 )
 
 ROOM = 4
-"""A logarithmic axis ends at so many times what its highest curve starts at or mostly is at."""
+"""A logarithmic axis ends at this multiple of its highest curve's first value, or of its median."""
 
 
 class Panel(NamedTuple):
@@ -42,43 +43,42 @@ PANELS = (TRAIN_LOSS, TEST_LOSS, TEST_ACCURACY, GRADIENT_NORM)
 
 LOST = "×: a network is lost (2×: two); its curves end the epoch before."
 CAPTION = (
-    "Line: mean over seeds (geometric on logarithmic axes). Band: smallest to largest seed. "
+    "Thick: mean over seeds (geometric on logarithmic axes). Thin: one seed each. "
     "The accuracy axis follows the logarithm of the error. Spikes may run off the top. "
     "Gradient norms are before any clipping."
 )
 
 
-def over_seeds(values: pd.Series, logarithmic: bool) -> pd.DataFrame:
-    """Condense a quantity to its mean, least and largest value over the seeds.
+def over_seeds(values: pd.Series, logarithmic: bool) -> pd.Series:
+    """Average a quantity over the seeds.
 
     Args:
         values: One per epoch (the index) and seed.
         logarithmic: Whether the mean is geometric.
 
     Returns:
-        Columns mean, min and max, one row per epoch in which any seed has a value.
+        One value per epoch in which any seed has one.
     """
     known = values[values > 0].map(math.log) if logarithmic else values.dropna()
-    condensed = known.groupby(level="epoch").agg(["mean", "min", "max"])
-    return condensed.map(math.exp) if logarithmic else condensed
+    averaged = known.groupby(level="epoch").mean()
+    return averaged.map(math.exp) if logarithmic else averaged
 
 
 def draw_panel(
     axes: Axes, panel: Panel, history: pd.DataFrame, seeds: pd.DataFrame, rates: Sequence[Rate]
 ) -> None:
-    """Draw one dataset's quantity by epoch: a rate's mean over its seeds, and their range."""
+    """Draw one dataset's quantity by epoch: for each rate its seeds, and their mean."""
     running = until_lost(history, seeds)
     highest = []
     for rate in rates:
-        values = rate.rows(running).set_index("epoch")[panel.column]
-        drawn = over_seeds(values, panel.logarithmic)
+        rows = rate.rows(running)
+        drawn = over_seeds(rows.set_index("epoch")[panel.column], panel.logarithmic)
         if not drawn.empty:
-            highest += [drawn["mean"].iloc[0], drawn["mean"].median()]
-        axes.fill_between(
-            drawn.index, drawn["min"], drawn["max"], color=rate.colour, alpha=0.18, linewidth=0
-        )
+            highest += [drawn.iloc[0], drawn.median()]
+        least = 0 if panel.logarithmic else -math.inf
+        seed_lines(axes, rows, "epoch", panel.column, rate.colour, above=least)
         axes.plot(
-            drawn["mean"],
+            drawn,
             color=rate.colour,
             linestyle=rate.dashes,
             marker=rate.marker,

@@ -26,17 +26,16 @@ from stages.figures.theme import (
     plain_logarithms,
     reference,
     title,
-    unnamed_below,
     width,
 )
 
 QUANTITIES = {SPARSITY: "active, distinct features", RANK: "effective rank"}
-LAYER_HEIGHT, FRAME_HEIGHT = 2.1, 1.5
+LAYER_HEIGHT, FRAME_HEIGHT = 2.4, 1.5
 """Inches: of a row of panels, and of what is around them."""
 DECADE_INCHES = 1.2
-"""Room for three ticks' numbers a decade."""
+"""Width of a decade that has room for the numbers of three ticks."""
 FEWEST = 3
-"""Networks below which a rank correlation says nothing."""
+"""With fewer networks a rank correlation says nothing."""
 EXPLODED = "On the bottom edge: it exploded and left nothing to measure."
 FEATURES_CAPTION = (
     "Measured after the last epoch. Line: mean over the grid's networks that trained. Dotted: "
@@ -75,7 +74,7 @@ def features(study: Study, dataset: str, theme: Theme) -> Figure:
     for axes, label in zip(rows[0], QUANTITIES.values(), strict=True):
         axes.set_title(label, fontweight="bold")
     for axes in rows[:-1].flat:
-        unnamed_below(axes)
+        axes.set_xlabel("")
     headed(figure, f"{title(dataset)}: features by learning rate")
     seeds = of_dataset(study.seeds, dataset)
     exploded = f" {EXPLODED}" * bool((seeds["lost_how"] == "exploded").any())

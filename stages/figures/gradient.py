@@ -17,8 +17,7 @@ ABOVE = (
 )
 CROSS = "×: a network is lost (2×: two)."
 BELOW = (
-    "Below: a line is one network that was lost, the steps counted from the burst that began the "
-    "loss."
+    "Below: each line is one network that was lost; steps count from the burst that began the loss."
 )
 CLIPPING = "Gradient norms are before any clipping."
 

@@ -39,7 +39,7 @@ def ending(seeds: pd.DataFrame) -> pd.Series:
 
 
 def bar_width(position: float, positions: dict[float, float]) -> float:
-    """Choose a bar's width: the common one, less where a neighbour is close."""
+    """Choose a bar's width: the common one, or less if a neighbour is close."""
     others = [abs(position - other) for other in positions.values() if other != position]
     return min([COMMON * mean_gap(positions), *(FULLNESS * away for away in others)])
 
@@ -107,6 +107,6 @@ def outcomes(study: Study, theme: Theme) -> Figure:
     headed(figure, "How training ends, by learning rate")
     found = set(ending(study.seeds))
     explained = [sentence for name, sentence in EXPLAINED.items() if name in found]
-    caption = ["A bar is one rate (◆: the candidate), a number the networks that ended so."]
+    caption = ["Each bar is one rate (◆: the candidate); the numbers count networks."]
     captioned(figure, " ".join(caption + explained), theme)
     return figure

@@ -1,4 +1,4 @@
-"""One learning rate among the others: how it looks in every figure, and where along an axis."""
+"""How one learning rate looks in every figure, and where it lies along an axis."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -75,9 +75,9 @@ def rates_of(seeds: pd.DataFrame, theme: Theme) -> list[Rate]:
 
 
 def explain_marks(seeds: pd.DataFrame) -> str:
-    """Say in a caption what a network's mark tells, of the kinds of marks that are there."""
+    """Explain in a caption those kinds of marks that are drawn."""
     sentences = {
-        "": "A mark is one network.",
+        "": "Each mark is one network.",
         "candidate": "◆: the candidate.",
         "undertrained": "Hollow: undertrained.",
         "lost": "×: lost.",
@@ -185,9 +185,9 @@ def mean_gap(positions: dict[float, float]) -> float:
 
 
 def rate_axis(axes: Axes, rates: Sequence[Rate]) -> None:
-    """Make x the learning rate: a tick each, its name where there is room, if need be lower.
+    """Make x the learning rate: one tick per rate, with its name where there is room.
 
-    The candidate's is always lower.
+    Where there is none, the name moves to a second line. The candidate's is always there.
     """
     positions = places(rates)
     beyond = ENDS * mean_gap(positions)

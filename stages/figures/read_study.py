@@ -20,7 +20,7 @@ TABLES = {
         *FIRST_LAYER,
     },
 }
-"""Table of the study → the columns drawn; of the hidden layers, which may be many, the first."""
+"""Table of the study → the columns that it must have; of the hidden layers, the first alone."""
 TEXTS = {"dataset", "role", "outcome", "lost_how"}
 """The columns that hold text; all others of these tables hold numbers."""
 FIRST_EPOCH = {"step", "gradient_norm"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -19,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 WIDTH = 8.8
-"""Inches: 100 of a README's pixels each."""
+"""Inches; a README shows 100 pixels for each."""
 PIXELS_PER_INCH = 200
-"""Twice a README's, for dense screens."""
+"""Twice as many as a README shows, for dense screens."""
 
 DATASET_TITLES = {
     "mnist": "MNIST",
@@ -35,17 +36,17 @@ ACCURACY_TICKS = (
 )
 """The first ones matter most; a tick too close to an earlier one is left out."""
 CLOSEST_TICKS = 0.08
-"""Share of the axis."""
+"""As a share of the axis."""
 LONG_AXIS = 300
 """Ratio of its ends from which a logarithmic axis has ticks at powers of ten alone."""
 SHORT_NUMBERS = (1e-3, 1e4)
-"""A logarithmic axis's ticks outside of these are written as powers of ten."""
+"""A logarithmic axis with a tick outside of these has powers of ten at all its ticks."""
 FEWEST_TICKS = 3
 """With fewer, the axis is so short that even steps serve it better."""
 BEYOND = 0.07
 """How far an axis from 0 reaches beyond its ends, as a share of it."""
 CAPTION_LETTERS = 146
-"""In a line of a caption."""
+"""Letters in one line of a caption."""
 EPOCH_INCHES = 0.3
 """Room for an epoch's number below the axis."""
 LIGHTNESS = (0.2126, 0.7152, 0.0722)
@@ -64,12 +65,13 @@ class Theme:
     muted: str
     """Axes, captions, whatever is not data."""
     grid: str
-    candidate: str
-    ramp: tuple[float, float]
-    """The part of the plasma colour map, 0 to 1, that stands out from the background."""
     endings: tuple[str, str, str, str]
     """Trained, undertrained, collapsed, exploded: the worse, the further from the background in
     lightness."""
+    candidate: str = "#0a9d86"
+    ramp: tuple[float, float] = (0.34, 0.77)
+    """The part of the plasma colour map, 0 to 1, that stands out from both backgrounds: a rate has
+    one colour in both themes."""
 
 
 LIGHT = Theme(
@@ -78,8 +80,6 @@ LIGHT = Theme(
     text="#1f2328",
     muted="#59636e",
     grid="#e4e8ec",
-    candidate="#00856f",
-    ramp=(0.0, 0.76),
     endings=("#d3dae1", "#56a5e0", "#7d8791", "#2b3036"),
 )
 DARK = Theme(
@@ -88,8 +88,6 @@ DARK = Theme(
     text="#f0f6fc",
     muted="#9198a1",
     grid="#262c36",
-    candidate="#3ddbc4",
-    ramp=(0.38, 0.96),
     endings=("#363d47", "#3f8fd6", "#8a939d", "#e3e9ef"),
 )
 THEMES = (LIGHT, DARK)
@@ -169,7 +167,7 @@ def accuracy_axis(axes: Axes) -> None:
 
 
 def log_axis(axes: Axes, ceiling: float) -> None:
-    """Make the y axis logarithmic, with plain numbers at as many ticks as its range bears.
+    """Make the y axis logarithmic, with plain numbers at as many ticks as fit its range.
 
     Axes without any data above 0 are left without ticks.
 
@@ -187,7 +185,7 @@ def log_axis(axes: Axes, ceiling: float) -> None:
 
 
 def plain_logarithms(axis: Axis, longest: float = LONG_AXIS) -> None:
-    """Put plain numbers at as many ticks of a logarithmic axis as its range bears.
+    """Put plain numbers at as many ticks of a logarithmic axis as fit its range.
 
     Args:
         axis: With its scale and limits set.
@@ -197,13 +195,21 @@ def plain_logarithms(axis: Axis, longest: float = LONG_AXIS) -> None:
     short = high < longest * low
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(plain))
+    ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+    # All in one notation.
+    every_one_short = all(SHORT_NUMBERS[0] <= tick <= SHORT_NUMBERS[1] for tick in ticks)
+    axis.set_major_formatter(FuncFormatter(plain if every_one_short else power_of_ten))
 
 
 def plain(value: float, _: int | None = None) -> str:
     """Write a tick's number, by a power of ten where its digits would be many."""
     if SHORT_NUMBERS[0] <= value <= SHORT_NUMBERS[1]:
         return f"{value:g}"
+    return power_of_ten(value)
+
+
+def power_of_ten(value: float, _: int | None = None) -> str:
+    """Write a tick's number as a digit times a power of ten."""
     digit, exponent = f"{value:.0e}".split("e")
     return "$" + f"{digit}\\cdot" * (digit != "1") + f"10^{{{int(exponent)}}}$"
 
@@ -277,6 +283,23 @@ def headed(figure: Figure, text: str) -> None:
 def wrapped(text: str) -> str:
     """Break a caption into lines as wide as a figure."""
     return textwrap.fill(text, CAPTION_LETTERS)
+
+
+def seed_lines(
+    axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: str, *, above: float = -np.inf
+) -> None:
+    """Draw one thin line per seed.
+
+    Args:
+        axes: Where.
+        rows: Those of one dataset and rate, with their `seed`.
+        x: The column along the x axis.
+        y: The column along the y axis.
+        colour: The rate's.
+        above: Only values above this are drawn, such as 0 on a logarithmic axis.
+    """
+    for _, seed in rows[rows[y] > above].groupby("seed"):
+        axes.plot(seed[x], seed[y], color=colour, linewidth=0.6, alpha=0.45)
 
 
 def captioned(figure: Figure, text: str, theme: Theme) -> None:
