@@ -4,12 +4,15 @@ PYTHON ?= python3
 MODULE ?=
 # How many runs `make soak` kills.
 KILLS ?= 20
+# What `make compare` compares: revisions, or the files as they are (workspace).
+OLD ?= HEAD
+NEW ?= workspace
 # DVC stops without a way on at a mistake in params.yaml that it cannot read past, and at locks that
 # it cannot read.
 BEFORE = python -m stages.check data metrics && python -m tools.locks
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro audit demo test bench mutants soak audit-dependencies
+.PHONY: repro audit report demo test bench compare mutants soak audit-dependencies
 
 repro: .venv/ready
 	@$(BEFORE)
@@ -19,8 +22,14 @@ audit: .venv/ready
 	@$(BEFORE)
 	@MAKE_PID=$$PPID exec dvc repro --all-pipelines
 
+report: .venv/ready
+	@python -m stages.report_page metrics report.html
+
 demo: .venv/ready
 	python -m tools.demo .demo
+
+compare: .venv/ready
+	@python -m tools.compare $(OLD) $(NEW)
 
 bench: .venv/ready
 	python -m benchmarks.step
@@ -44,7 +53,6 @@ audit-dependencies:
 	$(PYTHON) -m venv .venv/pip-audit
 	.venv/pip-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	.venv/pip-audit/bin/pip-audit --requirement requirements.txt --disable-pip --no-deps --strict
-
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11')"

@@ -1,4 +1,4 @@
-"""The Hessian of a small network, whole."""
+"""The whole Hessian of a small network, by differentiating twice."""
 
 from collections.abc import Sequence
 

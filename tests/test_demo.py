@@ -1,4 +1,4 @@
-"""The demo, where it cannot begin: one line, and nothing half-made."""
+"""A demo that cannot begin says why in one line, and leaves nothing half-made."""
 
 import shutil
 from pathlib import Path

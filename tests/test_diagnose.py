@@ -33,7 +33,7 @@ SAMPLE = 150
 
 @pytest.fixture(scope="module")
 def prepared() -> Prepared:
-    """Make unlike splits of unlike size; a third of the examples are of one class."""
+    """Make three splits that differ in size; a third of the examples are of one class."""
     generator = np.random.default_rng(0)
 
     def split(examples: int, brightest: int) -> tuple[np.ndarray, np.ndarray]:

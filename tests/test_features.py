@@ -18,7 +18,7 @@ from stages.diagnostics.features import (
 
 
 def columns(*units: list[float]) -> Tensor:
-    """Make the activations of one network from what each unit does, an example an entry."""
+    """Make the activations of one network: one list per unit, one number per example."""
     return torch.tensor(units, dtype=torch.float32).T[None]
 
 

@@ -1,4 +1,4 @@
-"""A dvc.lock that DVC cannot read is told with the way on, before DVC is asked to run."""
+"""A dvc.lock that DVC cannot read is reported before DVC runs, with what to do about it."""
 
 from pathlib import Path
 

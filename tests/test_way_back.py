@@ -1,4 +1,4 @@
-"""The way back that README gives, from every state it names, where results round differently."""
+"""The way back from an experiment, as docs/experiments.md gives it, on another processor."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def results(repository: Path) -> dict[str, bytes]:
 
 
 def go_back(repository: Path, *, lock_restored: bool) -> list[str]:
-    """Do what README says; return the stages that computed anything."""
+    """Do what docs/experiments.md says; return the stages that computed anything."""
     call(repository, "git", "restore", "params.yaml")
     if lock_restored:
         (repository / "dvc.lock").unlink()

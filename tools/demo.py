@@ -12,7 +12,7 @@ from stages.common.errors import UserError, run
 from stages.common.whole_files import whole_directory
 
 QUICK_DIAGNOSIS = {"examples": 500, "every_epochs": 5, "tolerance": 0.01}
-"""Instead of every epoch: measuring would take longer than training."""
+"""Not every epoch is measured: that would take longer than training."""
 
 
 def copy_project(project: Path, target: Path) -> None:
@@ -45,7 +45,7 @@ def copy_project(project: Path, target: Path) -> None:
 
 
 def change_params(project: Path, **changes: object) -> None:
-    """Set keys of a project's params.yaml, dotted where they lie in a section; comments stay."""
+    """Set keys of a project's params.yaml and keep its comments; dots lead into a section."""
     path = project / "params.yaml"
     yaml = YAML()
     content = yaml.load(path)
@@ -70,7 +70,7 @@ def main() -> None:
         status = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder, check=False)
         if status.returncode:
             raise UserError(f"dvc {' '.join(command)} failed in {folder}; its message is above")
-    print("\nscikit-learn's digits, 1,797 images; what the columns mean is in README.md:\n")
+    print("\nscikit-learn's digits, 1,797 images; docs/method.md says what the columns mean:\n")
     print((folder / "metrics" / "grid.md").read_text(encoding="utf-8"))
     print(f"Tables in {folder / 'metrics'}, figures in {folder / 'metrics/figures'}")
 

@@ -1,7 +1,7 @@
-"""Locks that DVC cannot read and does not help with: say how to get back a dvc.lock.
+"""Check DVC's locks before DVC runs, and say how to get back a dvc.lock that it cannot read.
 
-A DVC that is killed while it writes can leave both kinds cut short: dvc.lock, which names the
-results, and rwlock, which names the DVC that runs and is of no use without it.
+A DVC that is killed while it writes can leave two files cut short: dvc.lock, which names the
+results, and rwlock, which names the running DVC. The latter is of no use once that DVC has ended.
 """
 
 import json
@@ -19,7 +19,7 @@ RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def check(lock: Path) -> None:
-    """Read a lock as DVC does; one that is not there is as good, for DVC makes it.
+    """Read a lock as DVC does. A lock that does not exist is fine: DVC makes it.
 
     Raises:
         UserError: DVC cannot read it.
@@ -45,7 +45,7 @@ def _told(error: Exception) -> str:
 
 
 def clear(rwlock: Path) -> None:
-    """Remove an rwlock that is not whole."""
+    """Remove an rwlock that was cut short."""
     try:
         json.loads(rwlock.read_bytes())
     except FileNotFoundError:

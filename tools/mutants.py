@@ -1,7 +1,7 @@
 """Put small faults into the code, one at a time, and count those that the tests notice.
 
-By mutmut, with the modules of pyproject.toml or those of the command line. A module's score is the
-share of its mutants that were noticed, a test that hangs included.
+mutmut does it, for the modules that pyproject.toml lists or for those on the command line. A
+module's score is the share of its mutants that a test noticed, by failing or by hanging.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def pattern(module: str) -> str:
 
 
 def scores(listing: str) -> dict[str, Counter[str]]:
-    """Count the mutants of each module by what became of them.
+    """Count each module's mutants by status.
 
     Args:
         listing: What `mutmut results --all true` prints: one line per mutant, `name: status`.

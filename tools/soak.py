@@ -1,4 +1,4 @@
-"""Kill runs of the pipeline at random moments; the next run must end as an undisturbed one does.
+"""Kill runs of the pipeline at random moments. The next run must end as an undisturbed one does.
 
 A small study on scikit-learn's digits is laid out under git in a temporary folder and run once
 without disturbance. Then, as often as told, `make repro` starts from an unfinished state, is sent a
@@ -34,9 +34,12 @@ SMALL_STUDY = {
     "seeds": [1, 2, 3],
     "training.epochs": 2,
     "diagnose.examples": 100,
-    "audit.seeds": [1, 2, 3],
-    "audit.ladder": ["clipped"],
-    "audit.search": {"low": 0.1, "high": 6.4, "resolution": 8},
+    "audit.rates": [0.1],
+    "audit.groups": [1],
+    "audit.networks": 3,
+    "audit.ladder": ["core"],
+    "audit.apart": ["large_1"],
+    "audit.recipes.large_1.epochs": 2,
 }
 ANOTHER_SPLIT = {"split.seed": 1}
 """Makes every stage but the download run again."""
@@ -91,7 +94,7 @@ def by_role(processes: list[psutil.Process]) -> dict[str, list[psutil.Process]]:
 
 @contextmanager
 def started(repository: Path, target: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a run as a terminal does, in a process group of its own; nothing of it is left."""
+    """Start a run as a terminal does, in its own process group; at the end kill what is left."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command(target),
@@ -162,7 +165,7 @@ def send(chance: random.Random, repository: Path, process: subprocess.Popen[byte
 
 
 def seconds_until_gone(repository: Path, process: subprocess.Popen[bytes]) -> float:
-    """Wait until nothing of a run is left, or for as long as patience lasts."""
+    """Wait until nothing of a run is left, but not for ever."""
     begun = time.monotonic()
     while process.poll() is None or living(repository):
         if time.monotonic() - begun > PATIENCE_SECONDS:
@@ -209,7 +212,7 @@ def kill_one(
 
 
 def soak(folder: Path, kills: int, seed: int, target: str) -> list[Kill]:
-    """Lay out the study in a folder, run it undisturbed, then kill as many runs of it.
+    """Lay out the study in a folder, run it undisturbed, then kill runs of it.
 
     What a kill with faults left behind stays in the folder.
     """

@@ -1,0 +1,189 @@
+"""`make compare` says whether a run reproduces the committed tables, in real git repositories."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.repositories import PROJECT, begin, call, commit
+from tests.test_agreement import networks
+from tools.demo import copy_project
+
+CLAIMS = """claim,rung,comparison,verdict
+faster,core,first,refuted
+faster,core,second,refuted
+faster,clipped,first,supported
+nan,core,first,refuted
+nan,clipped,first,
+"""
+
+
+def write(repository: Path, table: pd.DataFrame, claims: str = CLAIMS) -> None:
+    (repository / "metrics").mkdir(exist_ok=True)
+    table.to_csv(repository / "metrics" / "seeds.csv", index=False)
+    (repository / "metrics" / "claims.csv").write_text(claims, encoding="utf-8")
+
+
+def compare(repository: Path, *revisions: str, status: int) -> str:
+    return call(
+        repository,
+        *("python", "-m", "tools.compare", *revisions),
+        status=status,
+        PYTHONPATH=str(PROJECT),
+    )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Commit the tables of eight networks at each of two rates, and their parameters."""
+    write(tmp_path, networks(0))
+    (tmp_path / "params.yaml").write_text("lr: 0.3\nseeds: [1, 2]\n", encoding="utf-8")
+    begin(tmp_path)
+    return tmp_path
+
+
+def with_doubled_loss() -> pd.DataFrame:
+    table = networks(1)
+    table.loc[table["learning_rate"] == 0.2, "train_loss"] *= 2
+    return table
+
+
+def test_the_same_tables_agree(repository: Path) -> None:
+    assert compare(repository, status=0) == (
+        "Yes: workspace agrees with HEAD.\n"
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 3 verdicts differ.\n"
+        "Every value compared is the same to the last digit.\n"
+    )
+
+
+def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are_listed(
+    repository: Path,
+) -> None:
+    write(repository, networks(1))
+    answer, counts, _, *table = compare(repository, status=0).splitlines()
+    assert answer == "Yes: workspace agrees with HEAD."
+    assert counts == (
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 3 verdicts differ."
+    )
+    assert table[:9] == [
+        "| quantity            |   comparisons |   differ |",
+        "|:--------------------|--------------:|---------:|",
+        "| outcomes            |             2 |        0 |",
+        "| validation accuracy |             2 |        0 |",
+        "| test accuracy       |             2 |        0 |",
+        "| training loss       |             2 |        0 |",
+        "| test loss           |             2 |        0 |",
+        "| steps to threshold  |             2 |        0 |",
+        "| active features     |             2 |        0 |",
+    ]
+    assert table[10:12] == [
+        "The 10 largest differences, the least probable first. A cell is one learning rate of one "
+        "recipe on one dataset.",
+        "The intervals hold all together with 95%; p is corrected for the 14 comparisons (Holm).",
+    ]
+    assert len(table[15:]) == 10
+
+
+def test_a_difference_that_seeds_do_not_explain_ends_with_status_1(repository: Path) -> None:
+    write(repository, with_doubled_loss())
+    answer, counts, *rest = compare(repository, status=1).splitlines()
+    assert answer == "No: workspace does not agree with HEAD."
+    assert counts.startswith("1 of 14 comparisons in 2 cells differ")
+    assert "| training loss       |             2 |        1 |" in rest
+    first = next(line for line in rest if line.startswith("| mnist grid"))
+    assert first.startswith("| mnist grid 0.2 | training loss ")
+
+
+def test_a_verdict_that_differs_is_listed_and_ends_with_status_1(repository: Path) -> None:
+    write(
+        repository,
+        networks(0),
+        CLAIMS.replace("nan,core,first,refuted", "nan,core,first,supported"),
+    )
+    told = compare(repository, status=1)
+    assert told.startswith("No: workspace does not agree with HEAD.\n0 of 14 comparisons")
+    assert "1 of 3 verdicts differ." in told
+    assert told.endswith(
+        "Verdicts that differ:\n\n"
+        "| claim    | HEAD    | workspace   |\n"
+        "|:---------|:--------|:------------|\n"
+        "| nan core | refuted | supported   |\n"
+    )
+
+
+def test_two_revisions_are_compared_whatever_the_workspace_holds(repository: Path) -> None:
+    call(repository, "git", "tag", "first")
+    write(repository, with_doubled_loss())
+    commit(repository, "Another run")
+    write(repository, networks(0))
+    assert compare(repository, "first", "HEAD", status=1).startswith(
+        "No: HEAD does not agree with first.\n"
+    )
+    assert compare(repository, "first", status=0).startswith("Yes: workspace agrees with first.\n")
+
+
+def test_make_compares_what_it_is_told(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    copy_project(PROJECT, repository)
+    write(repository, networks(0))
+    begin(repository)
+    call(repository, "git", "tag", "first")
+    write(repository, with_doubled_loss())
+    commit(repository, "Another run")
+    make = ("make", "--silent", "--old-file=.venv/ready", "compare")
+    assert call(repository, *make).startswith("Yes: workspace agrees with HEAD.\n")
+    told = call(repository, *make, "OLD=first", "NEW=HEAD", status=2)
+    assert told.startswith("No: HEAD does not agree with first.\n")
+
+
+def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) -> None:
+    write(repository, networks(0, rates=(0.1, 0.4)))
+    (repository / "params.yaml").write_text("lr: 0.5\nseeds: [1, 2]  # two\n", encoding="utf-8")
+    (repository / "metrics" / "audit").mkdir()
+    networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
+    assert compare(repository, status=0).splitlines()[:6] == [
+        "Yes: workspace agrees with HEAD.",
+        "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 3 verdicts differ.",
+        "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
+        "metrics/seeds.csv: only workspace has mnist grid 0.4.",
+        "metrics/audit/networks.csv was not compared: HEAD has none.",
+        "These are two different studies: params.yaml differs in lr.",
+    ]
+
+
+def test_an_unknown_revision_is_named(repository: Path) -> None:
+    assert compare(repository, "v9", status=1) == (
+        "error: v9 cannot be read with git (no such revision): give a commit, a branch, a tag or "
+        "workspace\n"
+    )
+
+
+def test_outside_a_checkout_it_says_so(tmp_path: Path) -> None:
+    told = compare(tmp_path, status=1)
+    assert told.startswith("error: HEAD cannot be read with git (fatal: not a git repository")
+    assert told.count("\n") == 1
+
+
+def test_without_results_it_says_what_to_run(repository: Path) -> None:
+    (repository / "metrics" / "seeds.csv").unlink()
+    assert compare(repository, status=1) == (
+        "error: HEAD and workspace have no table in common (metrics/seeds.csv, "
+        "metrics/audit/networks.csv): run dvc repro first, or name two revisions that have "
+        "results\n"
+    )
+
+
+def test_tables_without_a_rate_in_common_are_refused(repository: Path) -> None:
+    write(repository, networks(0, rates=(0.3,)))
+    assert compare(repository, status=1) == (
+        "error: HEAD and workspace have no learning rate in common: compare runs of the same "
+        "datasets, recipes and rates\n"
+    )
+
+
+def test_a_damaged_table_is_named(repository: Path) -> None:
+    (repository / "metrics" / "seeds.csv").write_text("", encoding="utf-8")
+    assert compare(repository, status=1) == (
+        "error: metrics/seeds.csv of workspace is damaged (No columns to parse from file): make it "
+        "anew with: dvc repro\n"
+    )

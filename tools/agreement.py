@@ -1,0 +1,219 @@
+"""Do two sets of networks look alike? Tests of every learning rate of every recipe.
+
+A *cell* is one learning rate of one recipe on one dataset. In each cell that both tables have, two
+kinds of things are compared:
+
+- how many networks trained, were undertrained and were lost: the exact test of Fisher, Freeman and
+  Halton (1951);
+- accuracies, losses, steps and active features of the networks that trained: Welch's t-test (1947),
+  which does not assume that both scatter alike. Losses and steps are compared as ratios, by their
+  logarithms, because they scatter in proportion to their size.
+
+Many comparisons are made. Holm's correction (1979) keeps the probability that any of them differs
+by chance at 5 %, and the intervals are Bonferroni's, which hold all together with 95 %.
+
+The seeds of both tables count as different networks, even if they have the same numbers: from a
+rate of 0.2 on, rounding alone makes other networks of them. Where seeds do repeat their networks,
+as below that rate, the tests are only more careful.
+"""
+
+import itertools
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.05
+FEWEST = 3
+"""With fewer trained networks on a side nothing but outcomes is compared."""
+OUTCOMES = ("trained", "undertrained", "lost")
+OUTCOME = "outcomes"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is known of each trained network."""
+
+    column: str
+    name: str
+    is_ratio: bool = False
+    """Whether it is compared by its logarithm; it is otherwise a share, shown in percent."""
+
+
+QUANTITIES = (
+    Quantity("validation_accuracy", "validation accuracy"),
+    Quantity("test_accuracy", "test accuracy"),
+    Quantity("train_loss", "training loss", is_ratio=True),
+    Quantity("test_loss", "test loss", is_ratio=True),
+    Quantity("steps_to_threshold", "steps to threshold", is_ratio=True),
+    Quantity("feature_sparsity", "active features"),
+)
+"""The last one stands for that of the last hidden layer."""
+
+Tables = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
+
+
+def agreement(tables: Tables) -> pd.DataFrame:
+    """Compare every cell that both versions of a table have.
+
+    Args:
+        tables: By name, the old and the new version: one row per network.
+
+    Returns:
+        One row per comparison: table, cell, quantity; old_shown, new_shown and change, as text; p;
+        corrected, which is p after Holm's correction; differs, whether that is below 5 %; same,
+        whether both versions have the same values to the last digit.
+    """
+    pairs = [
+        ({"table": name, "cell": cell}, before, after)
+        for name, (old, new) in tables.items()
+        for cell, before, after in shared_cells(old, new)
+    ]
+    count = sum(1 + sum(1 for _ in comparable(old, new)) for _, old, new in pairs)
+    rows: list[dict[str, Any]] = []
+    for place, old, new in pairs:
+        rows.append(place | compare_outcomes(old["outcome"], new["outcome"]))
+        for quantity, before, after in comparable(old, new):
+            rows.append(place | compare_values(quantity, before, after, LEVEL / count))
+    found = pd.DataFrame(rows)
+    found["corrected"] = multipletests(found["p"], LEVEL, method="holm")[1]
+    found["differs"] = found["corrected"] < LEVEL
+    return found
+
+
+def cell_columns(table: pd.DataFrame) -> list[str]:
+    """Name the columns that tell a network's cell: those before its seed."""
+    return list(table.columns[: table.columns.get_loc("seed")])
+
+
+def shared_cells(
+    old: pd.DataFrame, new: pd.DataFrame
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """Find the cells of both versions.
+
+    Yields:
+        The cell's name, such as "mnist grid 0.1", and its rows in both.
+    """
+    after = dict(iter(new.groupby(cell_columns(new), sort=False)))
+    for cell, rows in old.groupby(cell_columns(old), sort=False):
+        if cell in after:
+            yield " ".join(map(str, cell)), rows, after[cell]
+
+
+def comparable(
+    old: pd.DataFrame, new: pd.DataFrame
+) -> Iterator[tuple[Quantity, pd.Series, pd.Series]]:
+    """Find what can be compared of one cell's trained networks.
+
+    Yields:
+        The quantity and its values on both sides, three or more each.
+    """
+    for quantity in QUANTITIES:
+        before, after = values_of(quantity, old), values_of(quantity, new)
+        if min(len(before), len(after)) >= FEWEST:
+            yield quantity, before, after
+
+
+def values_of(quantity: Quantity, table: pd.DataFrame) -> pd.Series:
+    """Take a quantity of the networks that trained, without those for which it is missing."""
+    # Of a quantity of the hidden layers the last layer's, which has the largest number.
+    numbered = re.compile(rf"{quantity.column}(?:_(\d+))?")
+    found = {name: numbered.fullmatch(name) for name in map(str, table)}
+    layers = {name: int(match[1] or 0) for name, match in found.items() if match}
+    if not layers:
+        return pd.Series(dtype=float)
+    column = max(layers, key=layers.__getitem__)
+    values = table.loc[table["outcome"] == "trained", column].dropna()
+    return values[values > 0] if quantity.is_ratio else values
+
+
+def compare_outcomes(old: pd.Series, new: pd.Series) -> dict[str, Any]:
+    """Compare how networks ended."""
+    counts = [[int((side == outcome).sum()) for outcome in OUTCOMES] for side in (old, new)]
+    shown = ["{} trained, {} undertrained, {} lost".format(*side) for side in counts]
+    return {
+        "quantity": OUTCOME,
+        "old_shown": shown[0],
+        "new_shown": shown[1],
+        "change": "",
+        "p": same_shares(*counts),
+        "same": counts[0] == counts[1],
+    }
+
+
+def same_shares(first: Sequence[int], second: Sequence[int]) -> float:
+    """Test whether two groups fall into classes with the same shares (Freeman and Halton, 1951).
+
+    Args:
+        first: How many of the first group fall into each class.
+        second: Those of the second.
+
+    Returns:
+        The probability, with the totals of groups and classes given, of counts that are no more
+        probable than these.
+    """
+    totals, drawn = np.add(first, second), sum(second)
+    free = itertools.product(*(range(total + 1) for total in totals[:-1]))
+    ways = np.array([second, *((*way, drawn - sum(way)) for way in free)])
+    observed, *probabilities = np.ravel(stats.multivariate_hypergeom.pmf(ways, totals, drawn))
+    # What is equally probable must not be missed because of its rounding.
+    return min(1, float(sum(each for each in probabilities if each <= observed * (1 + 1e-9))))
+
+
+def compare_values(
+    quantity: Quantity, old: pd.Series, new: pd.Series, level: float
+) -> dict[str, Any]:
+    """Compare a quantity of a cell's trained networks.
+
+    Args:
+        quantity: Which.
+        old: One value per network.
+        new: Likewise; not the same networks.
+        level: Of the interval, which holds with a probability of 1 - level.
+    """
+    sides = [np.log(side) if quantity.is_ratio else side for side in (old, new)]
+    difference, low, high, p = welch(sides[0], sides[1], level)
+    if quantity.is_ratio:
+        times = [f"{math.exp(value):.3g}" for value in (difference, low, high)]
+        change = "× {} ({} to {})".format(*times)
+        shown = [f"{math.exp(side.mean()):.4g}" for side in sides]
+    else:
+        points = [f"{100 * value:+.2f}" for value in (difference, low, high)]
+        change = "{} points ({} to {})".format(*points)
+        shown = [f"{100 * side.mean():.2f} %" for side in sides]
+    return {
+        "quantity": quantity.name,
+        "old_shown": shown[0],
+        "new_shown": shown[1],
+        "change": change.replace("-", "−"),
+        "p": p,
+        "same": sorted(old) == sorted(new),
+    }
+
+
+def welch(old: pd.Series, new: pd.Series, level: float) -> tuple[float, float, float, float]:
+    """Compare two means by Welch's t-test (1947).
+
+    Where neither side scatters there is no t. Equal values then have p = 1; values that differ,
+    the probability that groups of these sizes fall apart completely by chance.
+
+    Returns:
+        The difference new - old, the ends of its interval, and p.
+    """
+    difference = float(new.mean() - old.mean())
+    if old.nunique() == new.nunique() == 1:
+        apart = 2 / math.comb(len(old) + len(new), len(old))
+        return difference, difference, difference, apart if difference else 1.0
+    with warnings.catch_warnings():
+        # SciPy warns where the values of one side are all alike, which is no harm.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.ttest_ind(new, old, equal_var=False)
+    low, high = test.confidence_interval(1 - level)
+    return difference, float(low), float(high), float(test.pvalue)

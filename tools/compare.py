@@ -1,0 +1,261 @@
+"""Does this run reproduce those tables? Compare two versions of metrics/, and say yes or no.
+
+    python -m tools.compare                 # the workspace with HEAD
+    python -m tools.compare v1.0            # the workspace with a tag
+    python -m tools.compare v1.0 HEAD       # two revisions
+
+Two processors round differently, so that no number need be equal. What must agree is what the seeds
+say on average. `tools.agreement` tells how that is tested.
+"""
+
+import argparse
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common.errors import UserError, run
+from tools.agreement import LEVEL, agreement, cell_columns, shared_cells
+
+NETWORKS = ("metrics/seeds.csv", "metrics/audit/networks.csv")
+"""One row per network."""
+CLAIMS = "metrics/claims.csv"
+WORKSPACE = "workspace"
+SHOWN = 10
+"""Rows of the table of the largest differences."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """The tables of one revision, or of the workspace."""
+
+    name: str
+
+    def text(self, path: str) -> str | None:
+        """Read a file; None if this version has none."""
+        if self.name == WORKSPACE:
+            file = Path(path)
+            return file.read_text(encoding="utf-8") if file.is_file() else None
+        shown = _git("show", f"{self.name}:./{path}")
+        return None if shown.returncode else shown.stdout
+
+    def table(self, path: str) -> pd.DataFrame | None:
+        """Read a table; None if this version has none.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        except ValueError as error:
+            raise self._damaged(path, error, "make it anew with: dvc repro") from None
+
+    def parameters(self) -> dict[str, Any]:
+        """Read params.yaml, of which nothing is known to be right; no file has no parameters.
+
+        Raises:
+            UserError: It is no YAML.
+        """
+        path = "params.yaml"
+        try:
+            return dict(YAML(typ="safe").load(self.text(path) or "{}"))
+        except (YAMLError, TypeError, ValueError) as error:
+            raise self._damaged(path, error, f"restore it with git restore {path}") from None
+
+    def _damaged(self, path: str, error: Exception, remedy: str) -> UserError:
+        return UserError(f"{path} of {self.name} is damaged ({_one_line(error)}): {remedy}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+
+
+def version(name: str) -> Version:
+    """Look up a revision.
+
+    Raises:
+        UserError: git knows none of that name.
+    """
+    if name != WORKSPACE:
+        found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        if found.returncode:
+            reason = found.stderr.strip() or "no such revision"
+            raise UserError(
+                f"{name} cannot be read with git ({reason}): give a commit, a branch, a tag "
+                f"or {WORKSPACE}"
+            )
+    return Version(name)
+
+
+def compared(old: Version, new: Version) -> tuple[pd.DataFrame, list[str]]:
+    """Compare all tables of networks that both versions have.
+
+    Returns:
+        One row per comparison, as `tools.agreement.agreement` makes them; and, in sentences, what
+        was not compared.
+
+    Raises:
+        UserError: The versions have no table, or no cell, in common.
+    """
+    tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
+    notes: list[str] = []
+    for path in NETWORKS:
+        before, after = old.table(path), new.table(path)
+        if before is not None and after is not None:
+            tables[path] = before, after
+            notes += unmatched(path, old, before, new, after)
+        elif before is not None or after is not None:
+            absent = old if before is None else new
+            notes.append(f"{path} was not compared: {absent.name} has none.")
+    if not tables:
+        raise UserError(
+            f"{old.name} and {new.name} have no table in common ({', '.join(NETWORKS)}): "
+            f"run dvc repro first, or name two revisions that have results"
+        )
+    if not any(next(shared_cells(*sides), None) for sides in tables.values()):
+        raise UserError(
+            f"{old.name} and {new.name} have no learning rate in common: compare runs of the same "
+            f"datasets, recipes and rates"
+        )
+    if differing := ", ".join(different_parameters(old, new)):
+        notes.append(f"These are two different studies: params.yaml differs in {differing}.")
+    return agreement(tables), notes
+
+
+def different_parameters(old: Version, new: Version) -> list[str]:
+    """List the sections of params.yaml in which two versions differ.
+
+    Raises:
+        UserError: A params.yaml cannot be read.
+    """
+    before, after = old.parameters(), new.parameters()
+    return sorted(key for key in before | after if before.get(key) != after.get(key))
+
+
+def unmatched(
+    path: str, old: Version, before: pd.DataFrame, new: Version, after: pd.DataFrame
+) -> Iterator[str]:
+    """Say which cells only one version has."""
+    cells = {
+        each.name: {*table[cell_columns(table)].itertuples(index=False, name=None)}
+        for each, table in ((old, before), (new, after))
+    }
+    for name, other in ((old.name, new.name), (new.name, old.name)):
+        if only := cells[name] - cells[other]:
+            listed = ", ".join(sorted(" ".join(map(str, cell)) for cell in only))
+            yield f"{path}: only {name} has {listed}."
+
+
+def verdicts(old: Version, new: Version) -> pd.DataFrame:
+    """List the verdicts of claims.csv that both versions have.
+
+    Each stands in every row of its claim that decides it, and is missing in the others.
+
+    Returns:
+        One row per claim, and per rung where each has verdicts of its own; columns claim, old, new.
+    """
+    sides = []
+    for each in (old, new):
+        table = each.table(CLAIMS)
+        if table is None:
+            return pd.DataFrame(columns=["claim", "old", "new"])
+        place = [name for name in ("claim", "rung") if name in table]
+        told = table.dropna(subset="verdict")
+        names = told[place].agg(" ".join, axis=1)
+        sides.append(told.assign(claim=names).drop_duplicates("claim")[["claim", "verdict"]])
+    return sides[0].merge(sides[1], on="claim").set_axis(["claim", "old", "new"], axis=1)
+
+
+def report(
+    old: Version, new: Version, found: pd.DataFrame, told: pd.DataFrame, notes: list[str]
+) -> tuple[str, bool]:
+    """Write down what was found, the answer first.
+
+    Args:
+        old: What was compared with.
+        new: What was compared.
+        found: The comparisons.
+        told: The verdicts.
+        notes: What was not compared.
+
+    Returns:
+        The text, and whether the versions agree.
+    """
+    differing = found[found["differs"]]
+    turned = told[told["old"] != told["new"]]
+    agree = differing.empty and turned.empty
+    cells = len(found[["table", "cell"]].drop_duplicates())
+    answer = "Yes: {} agrees with {}." if agree else "No: {} does not agree with {}."
+    lines = [
+        answer.format(new.name, old.name),
+        f"{len(differing)} of {len(found)} comparisons in {cells} cells differ by more than seeds "
+        f"do. {len(turned)} of {len(told)} verdicts differ.",
+        *notes,
+    ]
+    if found["same"].all():
+        lines.append("Every value compared is the same to the last digit.")
+    else:
+        counts = found.groupby("quantity", sort=False)["differs"].agg(["size", "sum"])
+        counts = counts.reset_index().set_axis(["quantity", "comparisons", "differ"], axis=1)
+        lines += [
+            "",
+            counts.to_markdown(index=False),
+            "",
+            explained(found),
+            "",
+            largest(found, old, new),
+        ]
+    if not turned.empty:
+        shown = turned.set_axis(["claim", old.name, new.name], axis=1)
+        lines += ["", "Verdicts that differ:", "", shown.to_markdown(index=False)]
+    return "\n".join(lines), agree
+
+
+def explained(found: pd.DataFrame) -> str:
+    """Say what the table of the largest differences shows."""
+    return (
+        f"The {min(SHOWN, len(found))} largest differences, the least probable first. A cell is "
+        f"one learning rate of one recipe on one dataset.\nThe intervals hold all together with "
+        f"{1 - LEVEL:.0%}; p is corrected for the {len(found)} comparisons (Holm)."
+    )
+
+
+def largest(found: pd.DataFrame, old: Version, new: Version) -> str:
+    """Lay out the least probable differences in Markdown."""
+    first = found.sort_values("p", kind="stable").head(SHOWN)
+    shown = first[["cell", "quantity", "old_shown", "new_shown", "change", "corrected"]]
+    named = shown.set_axis(["cell", "quantity", old.name, new.name, "change", "p"], axis=1)
+    return named.to_markdown(index=False, floatfmt=".2g", disable_numparse=[0, 1, 2, 3, 4])
+
+
+def main() -> None:
+    """Compare two versions, print what was found; the status is 1 if they do not agree."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("old", nargs="?", default="HEAD", help="a revision; default: HEAD")
+    parser.add_argument("new", nargs="?", default=WORKSPACE, help="default: the files as they are")
+    arguments = parser.parse_args()
+    old, new = version(arguments.old), version(arguments.new)
+    found, notes = compared(old, new)
+    text, agree = report(old, new, found, verdicts(old, new), notes)
+    print(text)
+    sys.exit(0 if agree else 1)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,101 @@
+"""Put the committed results into README's tables.
+
+    python -m tools.readme
+
+A table stands between two markers that name its source: metrics/grid.csv, of which four columns are
+shown, and metrics/claims.md, whose first table it is.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from stages.common.errors import UserError, run
+from stages.common.whole_files import whole_file
+from stages.figures.theme import title
+
+README = Path("README.md")
+OUTCOMES = ("trained", "undertrained", "lost")
+
+
+def results(grid: pd.DataFrame) -> str:
+    """Lay out what a reader asks first: how networks end, what they score, how sparse they are.
+
+    Args:
+        grid: metrics/grid.csv.
+    """
+    layers = grid.columns.str.extract(r"^feature_sparsity_(\d+)_mean$", expand=False).dropna()
+    sparsity = f"feature_sparsity_{layers.astype(int).max()}"
+    rows = []
+    for dataset, rates in grid.groupby("dataset", sort=False):
+        for _, row in rates.sort_values("learning_rate", kind="stable").iterrows():
+            candidate = " (candidate)" if row["role"] == "candidate" else ""
+            ended = {outcome: row[f"seeds_{outcome}"] for outcome in OUTCOMES}
+            rows.append(
+                {
+                    "learning rate": f"{title(str(dataset))}, {row['learning_rate']:g}{candidate}",
+                    "networks": ", ".join(
+                        f"{count} {outcome}" for outcome, count in ended.items() if count
+                    ),
+                    "test accuracy (%)": percent(row, "test_accuracy", 2),
+                    "active features (%)": percent(row, sparsity, 1),
+                }
+            )
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def percent(row: pd.Series, quantity: str, decimals: int) -> str:
+    """Write a mean share in percent, with the reach of its 95 % interval; a dash if there is none.
+
+    Args:
+        row: Of metrics/grid.csv.
+        quantity: Its columns' name without their ending.
+        decimals: Of the percentages.
+    """
+    mean, high = 100 * row[f"{quantity}_mean"], 100 * row[f"{quantity}_high"]
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:.{decimals}f}" + (f" ± {high - mean:.{decimals}f}" if pd.notna(high) else "")
+
+
+def first_table(page: str) -> str:
+    """Take the first table of a page of Markdown."""
+    table = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)
+    return table[0].rstrip("\n") if table else ""
+
+
+def updated(readme: str, metrics: Path) -> str:
+    """Return README's text with the tables that metrics/ holds.
+
+    Raises:
+        UserError: A marker is absent.
+    """
+    tables = {
+        "metrics/grid.csv": results(pd.read_csv(metrics / "grid.csv")),
+        "metrics/claims.md": first_table((metrics / "claims.md").read_text(encoding="utf-8")),
+    }
+    for source, table in tables.items():
+        start, end = f"<!-- {source} -->\n\n", f"\n\n<!-- /{source} -->"
+        before, found, rest = readme.partition(start)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise UserError(
+                f"{README} has no table between <!-- {source} --> and <!-- /{source} -->: put both "
+                f"markers back, each with an empty line between it and the table"
+            )
+        readme = before + start + table + end + after
+    return readme
+
+
+def main() -> None:
+    """Read README and the results, write README."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    text = updated(README.read_text(encoding="utf-8"), Path("metrics"))
+    with whole_file(README) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)
