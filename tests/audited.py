@@ -42,8 +42,8 @@ CLAIMS = (
     {
         "claim": "printed",
         "statement": "The printed numbers are the notebook's.",
-        **{"dataset": "mnist", "recipe": "–", "headline": 1, "comparison": "–"},
-        **{"result": "not run", "verdict": "not run"},
+        **{"recipe": "core", "headline": 1, "comparison": "printed and the notebook's"},
+        **{"result": "not so", "verdict": "refuted"},
     },
 )
 """Two comparisons that decide a claim, one of them open without a bound; claims without gains."""

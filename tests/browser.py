@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.repositories import SECONDS_BEFORE_HANGING
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MILLISECONDS_BEFORE_HANGING = 900_000
-ALL_DRAWN = """() => [...document.querySelectorAll('.chart')].every((each) => each.dataset.drawn)"""
-MARKS = ".mark-symbol path, .mark-line path, .mark-rule line, .mark-area path, .mark-rect path"
+MILLISECONDS_BEFORE_HANGING = 1000 * SECONDS_BEFORE_HANGING
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # A container's root cannot have Chromium's sandbox; the pages are our own.
         browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=program,
+            args=["--no-sandbox", "--disable-dev-shm-usage"],
+            timeout=MILLISECONDS_BEFORE_HANGING,
         )
         yield browser
         browser.close()

@@ -1,5 +1,6 @@
 """The stage that writes the report: what it reads, and the file it leaves."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_the_same_tables_make_the_same_bytes_and_it_is_said_where_they_are(
 def test_the_committed_tables_make_a_page_of_less_than_two_megabytes(tmp_path: Path) -> None:
     make(PROJECT / "metrics", tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 2 * MEGABYTE
+
+
+def test_where_the_mechanism_was_not_run_its_section_is_missing(metrics: Path) -> None:
+    audited.epochs().head(0).to_csv(metrics / "audit/epochs.csv", index=False)
+    make(metrics, metrics.parent / "report.html")
+    page = (metrics.parent / "report.html").read_text(encoding="utf-8")
+    assert re.findall('<section id="([^"]+)"', page) == [
+        *("verdicts", "ends", "mnist-networks", "failure", "ladder")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def sections(study: Study, audit: Audit) -> Iterator[Section]:
         grid = study.seeds.loc[study.seeds["role"] == "grid", "learning_rate"].unique().tolist()
         drawn = {title(each): ladder(networks, each, grid) for each in networks["dataset"].unique()}
         yield charts("ladder", "The ladder from the published protocol", RUNGS, drawn)
-    if audit.has(NETWORKS, EPOCHS):
+    if audit.has(NETWORKS, EPOCHS) and len(tables[EPOCHS]):
         epochs = tables[EPOCHS]
         drawn = {title(e): mechanism(epochs, networks, e) for e in epochs["dataset"].unique()}
         yield charts(

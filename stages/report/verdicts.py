@@ -79,8 +79,10 @@ def line(row: pd.Series) -> list[str]:
 
 def compared(row: pd.Series) -> str:
     """Name a comparison, and its dataset where the label does not."""
-    datasets = [DATASET_TITLES.get(each, each) for each in str(row["dataset"]).split()]
     named = label(row)
+    if not known(row["dataset"]):
+        return named
+    datasets = [DATASET_TITLES.get(each, each) for each in str(row["dataset"]).split()]
     return named if any(each in named for each in datasets) else f"{named} ({', '.join(datasets)})"
 
 
@@ -132,6 +134,7 @@ def panel(limit: float) -> Panel:
     effects = alt.Chart(alt.NamedData("effects")).encode(
         y=alt.Y("compared:N", sort=None, axis=None),
         color=alt.Color("look:N", scale=colours, legend=None),
+        stroke=alt.Stroke("look:N", scale=colours, legend=None),
         tooltip=[alt.Tooltip("compared:N"), alt.Tooltip("effect:N"), alt.Tooltip("result:N")],
     )
     hollow = alt.datum.look == LOOKS[-1].name
