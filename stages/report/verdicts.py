@@ -133,8 +133,6 @@ def panel(limit: float) -> Panel:
     shapes = alt.Scale(domain=names, range=[SHAPES[look.mark] for look in LOOKS])
     effects = alt.Chart(alt.NamedData("effects")).encode(
         y=alt.Y("compared:N", sort=None, axis=None),
-        color=alt.Color("look:N", scale=colours, legend=None),
-        stroke=alt.Stroke("look:N", scale=colours, legend=None),
         tooltip=[alt.Tooltip("compared:N"), alt.Tooltip("effect:N"), alt.Tooltip("result:N")],
     )
     hollow = alt.datum.look == LOOKS[-1].name
@@ -148,10 +146,14 @@ def panel(limit: float) -> Panel:
             x=alt.value(0), y=alt.Y("compared:N", sort=None, axis=None), text="compared:N"
         ),
         effects.mark_rule(strokeWidth=1.5).encode(
-            x=alt.X("gain_low:Q", scale=scale, axis=axis), x2="gain_high:Q"
+            x=alt.X("gain_low:Q", scale=scale, axis=axis),
+            x2="gain_high:Q",
+            color=alt.Color("look:N", scale=colours, legend=None),
         ),
-        effects.mark_point(size=50, filled=True, opacity=1).encode(
+        effects.mark_point(size=50, opacity=1).encode(
             x=alt.X("gain:Q", scale=scale, axis=axis),
+            stroke=alt.Stroke("look:N", scale=colours, legend=None),
+            fill=alt.Fill("look:N", scale=colours, legend=None),
             shape=alt.Shape("look:N", scale=shapes, legend=None),
             fillOpacity=alt.condition(hollow, alt.value(0), alt.value(1)),
         ),
