@@ -167,8 +167,7 @@ def _connected(address: str) -> Iterator[Client]:
             yield client
         except (OSError, CancelledError) as error:
             raise UserError(
-                f"the scheduler at {address} was lost ({_line(error)}): "
-                f"see its log, start it again, then run again"
+                f"the scheduler at {address} was lost: see its log, start it again, then run again"
             ) from error
 
 

@@ -121,6 +121,11 @@ class Cluster:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def has(self, workers: int) -> None:
+        """Wait until the scheduler knows of so many workers."""
+        with Client(self.address) as client:
+            until(lambda: len(client.nthreads()) == workers)
+
 
 @contextmanager
 def started(folder: Path, workers: int) -> Iterator[Cluster]:
@@ -403,14 +408,42 @@ def test_another_version_on_a_worker_is_told_before_anything_is_begun(
     with pytest.raises(UserError) as refusal:
         blocks_of(partial(when_told, folder=tmp_path))
     cluster.end(worker)
-    with Client(cluster.address) as client:
-        until(lambda: len(client.nthreads()) == 2)
+    cluster.has(workers=2)
     address, *told = str(refusal.value).removeprefix("worker ").split(" ", 1)
     assert address.startswith("tcp://127.0.0.1:")
     assert told == [
         f"has torch 1.13.1, this machine torch {installed('torch')}: "
         f"install requirements.txt in both places, and start it again"
     ]
+
+
+def test_a_worker_that_joins_late_takes_over_the_block_of_the_only_one_which_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(tmp_path, workers=1) as cluster:
+        monkeypatch.setenv(CLUSTER, cluster.address)
+        at_work = Begun(tmp_path, 1)
+        cluster.end(cluster.processes[-1])
+        cluster.has(workers=0)
+        cluster.add_worker()
+        until(lambda: len(at_work.processes()) == 2)
+        assert at_work.goes() == [10]
+        cluster.add_worker()
+        assert blocks_of(sum) == [1, 9]  # by both of them
+
+
+def test_a_scheduler_that_dies_ends_the_run_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(tmp_path, workers=1) as cluster:
+        monkeypatch.setenv(CLUSTER, cluster.address)
+        at_work = Begun(tmp_path, 1)
+        cluster.end(cluster.scheduler)
+        at_work.join(PATIENCE)
+        assert str(at_work.came) == (
+            f"the scheduler at {cluster.address} was lost: see its log, start it again, then run "
+            f"again"
+        )
 
 
 def test_where_no_scheduler_answers_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
