@@ -128,9 +128,10 @@ def in_blocks(
         while pending:
             _threads(client)
             ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-            show(sum(done))
             for future in ended:
-                _check(future, names[futures.index(future)])
+                number = futures.index(future)
+                done[number] = _units_of(future, names[number])  # progress may come after results
+            show(sum(done))
         return [pickle.loads(future.result()[1]) for future in futures]
 
 
@@ -291,15 +292,15 @@ def _of_seeds(work: Any, seeds: Block) -> Any:
     return partial(work.func, *work.args, **{k: cut(v) for k, v in work.keywords.items()})
 
 
-def _check(future: Future[tuple[str, Any]], name: str) -> None:
-    """See how a block ended.
+def _units_of(future: Future[tuple[str, Any, int]], name: str) -> int:
+    """See how a block ended, and how many units it did.
 
     Raises:
         UserError: It failed.
         CancelledError: Its scheduler is gone.
     """
     try:
-        kind, told = future.result()
+        kind, told, units = future.result()
     except CancelledError:
         raise
     except Exception as error:
@@ -310,6 +311,7 @@ def _check(future: Future[tuple[str, Any]], name: str) -> None:
         with tempfile.NamedTemporaryFile("w", prefix="block-", suffix=".txt", delete=False) as file:
             file.write(told)
         raise UserError(f"{name}: {told.splitlines()[-1]}; the traceback is in {file.name}")
+    return units
 
 
 def _line(error: BaseException) -> str:
@@ -322,7 +324,7 @@ def _say(message: str) -> None:
 
 def _on_worker(
     data: Sequence[bytes], number: int, topic: str, alone: bool
-) -> tuple[str, bytes | str]:
+) -> tuple[str, bytes | str, int]:
     """In a thread of a worker: have a process work on a block, until it has or is not to any more.
 
     Args:
@@ -332,7 +334,8 @@ def _on_worker(
         alone: As in `in_blocks`.
 
     Returns:
-        "result" and the pickled result, "refused" and a message, or "raised" and a traceback.
+        "result" and the pickled result, "refused" and a message, or "raised" and a traceback; then
+        how many units were done.
 
     Raises:
         RuntimeError: The process was killed.
@@ -342,6 +345,7 @@ def _on_worker(
     spare = vars(worker).setdefault("_processes_for_blocks", {}).setdefault(PROCESS, [])
     process, connection = _process(worker.local_directory, spare)
     folder = tempfile.mkdtemp(dir=worker.local_directory)
+    units = 0
     try:
         with zipfile.ZipFile(io.BytesIO(data[0])) as archive:
             archive.extractall(folder)
@@ -353,11 +357,12 @@ def _on_worker(
             if connection.poll(SECONDS_BETWEEN_LOOKS):
                 kind, told = connection.recv()
                 if kind != "done":
-                    return kind, told
-                worker.log_event(topic, [number, told])
+                    return kind, told, units
+                units = told
+                worker.log_event(topic, [number, units])
             task = worker.state.tasks.get(key)
             if task is None or task.state == "cancelled":
-                return "dropped", ""
+                return "dropped", "", units
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise RuntimeError(f"its process ended with status {process.wait()}") from None
     finally:

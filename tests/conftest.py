@@ -18,6 +18,7 @@ SMALL_STUDY = {
     "datasets": ["digits"],
     "learning_rates": GRID,
     "seeds": [1, 2],
+    "network.hidden": [64, 32],
     "training.epochs": 2,
     "diagnose.examples": 300,
 }
@@ -25,6 +26,7 @@ SMALL_AUDIT = {
     "datasets": ["digits"],
     "learning_rates": [0.1, 0.2],
     "seeds": [1, 2, 3],
+    "network.hidden": [64, 32],
     "training.epochs": 2,
     "diagnose.examples": 300,
     "audit.rates": [0.1, 0.2],

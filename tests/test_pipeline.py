@@ -4,13 +4,14 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
 from tests.conftest import GRID
-from tests.repositories import begin, call, copied, has_the_results_of, ran, run
+from tests.repositories import begin, call, copied, ran, run
 from tools.demo import change_params, copy_project
 
 CANDIDATE = ["candidate@digits", "diagnose_candidate@digits", "record_candidate@digits"]
@@ -34,14 +35,6 @@ def test_a_second_run_runs_nothing_and_changes_nothing(repository: Path) -> None
     assert call(repository, "dvc", "metrics", "diff") == ""
 
 
-def test_the_number_of_workers_changes_no_byte(finished_study: Path, tmp_path: Path) -> None:
-    repository = tmp_path / "repository"
-    copy_project(finished_study, repository)
-    begin(repository)
-    call(repository, "dvc", "repro", WORKERS="3")
-    has_the_results_of(finished_study, repository)
-
-
 def test_another_lr_trains_the_candidate_alone_and_the_diff_says_what_changed(
     repository: Path,
 ) -> None:
@@ -61,23 +54,21 @@ def test_another_lr_trains_the_candidate_alone_and_the_diff_says_what_changed(
 
 
 def test_the_candidate_at_a_rate_of_the_grid_repeats_it(repository: Path) -> None:
-    call(repository, "dvc", "exp", "run", "-S", f"lr={GRID[0]}")
+    change_params(repository, lr=GRID[0])
+    call(repository, "dvc", "repro", CANDIDATE[0])
     runs = repository / "data" / "runs" / "digits"
     for path in (runs / str(GRID[0])).iterdir():
         assert (runs / "candidate" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_an_added_rate_is_the_only_one_trained(repository: Path) -> None:
+def test_an_added_rate_is_the_only_one_trained_and_once_removed_leaves_nothing_behind(
+    repository: Path,
+) -> None:
+    before = (repository / "dvc.lock").read_text(encoding="utf-8")
     change_params(repository, learning_rates=[0.1, 0.001, 0.5])
     assert ran(call(repository, "dvc", "repro")) == sorted(["check", *both(0.001), *LAST])
     grid = pd.read_csv(repository / "metrics" / "grid.csv")
     assert grid["learning_rate"].tolist() == [0.1, 0.001, 0.5, 0.3]
-
-
-def test_a_removed_rate_leaves_nothing_behind(repository: Path, tmp_path: Path) -> None:
-    before = (repository / "dvc.lock").read_text(encoding="utf-8")
-    change_params(repository, learning_rates=[0.1, 0.001, 0.5])
-    call(repository, "dvc", "repro")
     call(repository, "git", "restore", "params.yaml")
     assert ran(call(repository, "dvc", "repro")) == sorted(["check", *LAST])
     assert call(repository, "git", "status", "--porcelain", "metrics") == ""
@@ -86,19 +77,20 @@ def test_a_removed_rate_leaves_nothing_behind(repository: Path, tmp_path: Path) 
     assert named[0] == named[1]
 
 
-def test_another_number_of_epochs_trains_all_and_downloads_nothing(repository: Path) -> None:
-    change_params(repository, **{"training.epochs": 1})
-    expected = sorted(["check", *CANDIDATE, *both(*GRID), *LAST])
-    assert ran(call(repository, "dvc", "repro")) == expected
-
-
-def test_another_threshold_trains_nothing(repository: Path) -> None:
-    change_params(repository, **{"outcome.threshold_accuracy": {"digits": 0.6}})
-    measured = [stage.replace("train", "diagnose") for stage in both(*GRID)[: len(GRID)]]
-    stages = ran(call(repository, "dvc", "repro"))
-    # What is measured anew and comes out the same is not copied anew.
-    others = [stage for stage in stages if not stage.startswith("record")]
-    assert others == sorted(["check", "diagnose_candidate@digits", *measured, *LAST])
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        ({"training.epochs": 1}, {"check", "train", "candidate", "diagnose", "aggregate", "plot"}),
+        ({"outcome.threshold_accuracy": {"digits": 0.6}}, {"check", "diagnose", "aggregate"}),
+        ({"diagnose.examples": 200}, {"check", "diagnose"}),
+    ],
+)
+def test_a_change_in_params_yaml_concerns_the_stages_that_declare_it(
+    repository: Path, change: dict[str, Any], kinds: set[str]
+) -> None:
+    change_params(repository, **change)
+    would_run = ran(call(repository, "dvc", "repro", "--dry"))
+    assert {stage.partition("@")[0].removesuffix("_candidate") for stage in would_run} == kinds
 
 
 def test_a_comment_in_params_yaml_reruns_the_check_alone(repository: Path) -> None:

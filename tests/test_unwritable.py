@@ -10,19 +10,26 @@ import yaml
 from tests.repositories import PROJECT, call, copied
 from tools.soak import outcome
 
-PIPELINES = ("dvc.yaml", "audit/dvc.yaml")
+LOCKS = ("dvc.lock", "audit/dvc.lock")
 
 
 def read(path: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"])
 
 
-STAGES = [name for pipeline in PIPELINES for name in read(PROJECT / pipeline)]
+def one_per_module() -> dict[str, tuple[str, str]]:
+    """Look up, for each module that is a stage's, a lock and a stage in it that runs the module."""
+    found: dict[str, tuple[str, str]] = {}
+    for lock in LOCKS:
+        for name, stage in read(PROJECT / lock.replace(".lock", ".yaml")).items():
+            module = stage.get("do", stage)["cmd"].split()[2]
+            found.setdefault(module, (lock, name))
+    return found
 
 
-def locked(repository: Path, name: str) -> tuple[str, list[str]]:
+def locked(repository: Path, lock: str, name: str) -> tuple[str, list[str]]:
     """Look up a stage's command, and what it makes, for the first of its datasets and rates."""
-    stages = read(repository / "dvc.lock") | read(repository / "audit" / "dvc.lock")
+    stages = read(repository / lock)
     stage = next(stage for each, stage in stages.items() if each.partition("@")[0] == name)
     return stage["cmd"], [output["path"] for output in stage["outs"]]
 
@@ -41,26 +48,25 @@ def put_another_kind_there(target: Path) -> None:
         target.mkdir()
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("module", one_per_module())
 def test_a_stage_that_cannot_write_says_so_and_the_next_run_is_right(
-    finished_audit: Path, tmp_path: Path, name: str
+    finished_audit: Path, tmp_path: Path, module: str
 ) -> None:
     repository = copied(finished_audit, tmp_path / "repository")
-    command, outputs = locked(repository, name)
+    command, outputs = locked(repository, *one_per_module()[module])
     expected = outcome(repository)
     # Blocks of 512 bytes: PyTorch wants to write a few, as a trial, to a temporary file.
-    blocks = 0 if name == "check" else 1
-    if "boundary" not in name:  # their tables are smaller
-        no_space = ("sh", "-c", f"ulimit -f {blocks} && {command}")
-        told = call(repository, *no_space, status=1, WORKERS="1")
-        assert errors(told) in [
-            [
-                f"error: {output} cannot be written (File too large): see that its disk has space "
-                f"and that {Path(output).parent} is a folder you may write to, then run again"
-            ]
-            for output in outputs
+    blocks = 0 if module == "stages.check" else 1
+    no_space = ("sh", "-c", f"ulimit -f {blocks} && {command}")
+    told = call(repository, *no_space, status=1, WORKERS="1")
+    assert errors(told) in [
+        [
+            f"error: {output} cannot be written (File too large): see that its disk has space "
+            f"and that {Path(output).parent} is a folder you may write to, then run again"
         ]
-        assert outcome(repository) == expected
+        for output in outputs
+    ]
+    assert outcome(repository) == expected
 
     target = repository / outputs[0]
     put_another_kind_there(target)

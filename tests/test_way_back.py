@@ -62,14 +62,11 @@ def test_after_an_experiment_the_way_back_takes_the_candidate_from_the_cache(
     assert results(repository) == before
 
 
-@pytest.mark.parametrize("experiment", [False, True])
 def test_after_git_restore_the_way_back_takes_all_from_the_cache(
-    elsewhere: Path, tmp_path: Path, experiment: bool
+    elsewhere: Path, tmp_path: Path
 ) -> None:
     repository = copied(elsewhere, tmp_path / "repository")
     before = results(repository)
-    if experiment:
-        call(repository, "dvc", "exp", "run", "-S", "lr=0.48")
     call(repository, "git", "restore", ".")
     assert results(repository) != before
     assert go_back(repository, lock_restored=True) == sorted(["check", *TABLES])
