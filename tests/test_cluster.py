@@ -40,8 +40,9 @@ from tests.repositories import (
 )
 from tools.demo import copy_project
 
-PATIENCE = 600
+PATIENCE = 200
 """Seconds, against hanging alone."""
+pytestmark = pytest.mark.timeout(600)
 STAGE = """
 import os, time
 from functools import partial

@@ -53,7 +53,7 @@ def watched(repository: Path, tmp_path: Path, command: str) -> dict[str, set[str
         repository,
         *command.split(),
         PYTHONPATH=str(tmp_path / "hook"),
-        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPYCACHEPREFIX=str(tmp_path / "compiled"),  # where nothing is yet: sources are read
         WATCH_LOG=str(log),
         WATCH_ROOT=str(repository),
         WORKERS="2",

@@ -1,0 +1,169 @@
+"""What a Dask cluster costs and gains: a stage's training on it, and a model of larger ones.
+
+A scheduler and its workers are started on this machine. One epoch of a stage's networks is trained
+by this machine's own processes, by one worker and by two. Three figures and the time that blocks of
+other sizes take then tell the seconds of a whole stage with any number of workers.
+"""
+
+import argparse
+import io
+import math
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from distributed import Client
+
+from benchmarks.contestants import RATE, Data
+from stages.common.datasets import Prepared, load
+from stages.common.parameters import read_params
+from stages.training.device import make_deterministic
+from stages.training.loop import train_block
+from stages.training.parameters import TrainParams
+from stages.training.workers import CLUSTER, in_blocks
+
+SIZES = (1, 2, 4, 8, 16, 60)
+"""Networks in a block, of which the time of an epoch is taken."""
+WIDTHS = (1, 2, 8, 64, 512)
+"""Workers, for which the model tells the seconds."""
+NETWORK_BYTES_PER_SECOND = 1e9 / 8
+"""Of a cluster's network, one gigabit per second: an assumption, as loopback is no network."""
+WORKER = ("dask", "worker", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
+
+
+Work = Callable[[tuple[int, ...]], object]
+
+
+def seconds(work: Work, networks: int, address: str | None) -> float:
+    """Time a stage's blocks, on a cluster or by the processes of this machine."""
+    os.environ.pop(CLUSTER, None)
+    if address:
+        os.environ[CLUSTER] = address
+    start = time.perf_counter()
+    with redirect_stderr(io.StringIO()):  # no progress
+        in_blocks(work, range(networks), title="benchmark", total=networks, unit="network")
+    return time.perf_counter() - start
+
+
+def nothing(block: tuple[int, ...], prepared: Prepared | None = None) -> int:
+    """Cost a block what it costs besides its training."""
+    return len(block)
+
+
+def started(processes: ExitStack, folder: Path, *command: str) -> None:
+    """Start a process of Dask, and end it with the benchmark."""
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    processes.callback(process.wait)
+    processes.callback(process.terminate)
+
+
+class Costs(NamedTuple):
+    """What a stage's seconds are made of."""
+
+    per_epoch: dict[int, float]
+    """An epoch's training, by the number of networks in a block."""
+    block: float
+    """What a block costs besides its training."""
+    send: float
+    """The data, to one worker."""
+
+    def seconds(self, workers: int, networks: int, epochs: int) -> float:
+        """Tell a stage's seconds, with workers of one thread each on machines of this kind.
+
+        The data are sent to one worker after another, and the largest block ends last. Between the
+        sizes that were timed a straight line is drawn; beyond them a network costs the same.
+        """
+        largest = math.ceil(networks / workers)
+        sizes, times = list(self.per_epoch), list(self.per_epoch.values())
+        epoch = np.interp(largest, sizes, times) * max(1, largest / sizes[-1])
+        return float(self.block + self.send * min(workers, networks) + epochs * epoch)
+
+
+def epochs_of_blocks(train: Work) -> dict[int, float]:
+    """Time an epoch of blocks of several sizes, in this process."""
+    taken = {}
+    for number in SIZES:
+        start = time.perf_counter()
+        train(tuple(range(number)))
+        taken[number] = time.perf_counter() - start
+    return taken
+
+
+def on_a_cluster(train: Work, prepared: Prepared, networks: int, rounds: int) -> dict[str, float]:
+    """Time an epoch by own processes and by one and two workers; the medians of several rounds."""
+    taken: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as processes:
+        folder, contact = Path(name), Path(name) / "scheduler.json"
+        at = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(contact))
+        started(processes, folder, "dask", "scheduler", "--no-dashboard", *at)
+        while not contact.exists():
+            time.sleep(0.1)
+        client = processes.enter_context(Client(scheduler_file=str(contact)))
+        address = client.scheduler.address
+        for workers in (1, 2):
+            started(processes, folder, *WORKER, address)
+            client.wait_for_workers(workers)
+            seconds(nothing, networks, address)  # a worker's first block waits for imports
+            for turn in range(rounds):
+                # Other data each time, or they would be there already.
+                images = np.roll(prepared.train_images, workers * rounds + turn, axis=0)
+                other = replace(prepared, train_images=images)
+                measured = {
+                    "nothing": seconds(nothing, networks, address),
+                    "data": seconds(partial(nothing, prepared=other), 1, address),
+                    f"by {workers}": seconds(train, networks, address),
+                    "own": seconds(train, networks, None),
+                }
+                for what, each in measured.items():
+                    taken.setdefault(what, []).append(each)
+    return {what: median(each) for what, each in taken.items()}
+
+
+def main() -> None:
+    """Print what was measured, and the model beside it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/processed/mnist.npz"))
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    make_deterministic(0)
+    data: Path = arguments.data
+    prepared = load(Prepared, data, "preprocess") if data.is_file() else Data(data).prepared()
+    declared = read_params(TrainParams, Path("params.yaml"))
+    one = declared.training.model_copy(update={"epochs": 1})
+    once = declared.model_copy(update={"training": one})
+    train = partial(train_block, prepared=prepared, rate=RATE, declared=once, dataset="benchmark")
+    networks, epochs = len(declared.seeds), declared.training.epochs
+
+    per_epoch = epochs_of_blocks(train)
+    took = on_a_cluster(train, prepared, networks, arguments.rounds)
+    size = sum(array.nbytes for array in vars(prepared).values())
+    here = Costs(per_epoch, took["nothing"], 0.0)
+    elsewhere = Costs(per_epoch, took["nothing"], size / NETWORK_BYTES_PER_SECOND)
+    sent = max(took["data"] - took["nothing"], 0.0)
+
+    print(f"\nan epoch of {networks} networks, in seconds (medians of {arguments.rounds} rounds):")
+    print(f"  this machine's own processes  {took['own']:8.2f}")
+    for workers in (1, 2):
+        model = here.seconds(workers, networks, 1)
+        print(f"  {workers} of a cluster's workers     {took[f'by {workers}']:8.2f}, ", end="")
+        print(f"by the model {model:.2f}")
+    print(f"what a block costs besides its training: {took['nothing']:.2f} s")
+    print(f"the data, once per worker: {size / 1e6:.0f} MB, {sent:.2f} s on this machine")
+    print("\nseconds of a stage by the model, with the data sent at one gigabit per second:")
+    print("  workers      " + "".join(f"{workers:>9d}" for workers in WIDTHS))
+    for number in (networks, 60, 1000):
+        told = [elsewhere.seconds(workers, number, epochs) for workers in WIDTHS]
+        print(f"  {number:4d} networks" + "".join(f"{each:9.1f}" for each in told))
+
+
+if __name__ == "__main__":
+    main()
