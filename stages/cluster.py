@@ -27,7 +27,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -55,7 +55,7 @@ TRAVELS = ["python", "cloudpickle", "dask", "distributed", "msgpack"]
 """What code and messages need to be of the same version everywhere, the scheduler included."""
 SECONDS_BETWEEN_LOOKS = 0.2
 TRIES_AGAIN = 2
-"""How often a block is begun anew whose process was killed; Dask counts lost workers itself."""
+"""How often a block is begun anew whose process was killed, and how often if its worker was."""
 PROCESS = """
 import signal, sys
 from multiprocessing.connection import Connection
@@ -98,7 +98,7 @@ def in_blocks(
     with _connected(os.environ[CLUSTER]) as client:
         threads = _threads(client)
         _compare(client)
-        blocks = contiguous(items, 1 if alone else len(threads))
+        blocks = contiguous(items, 1 if alone else sum(threads.values()))
         names = [f"{title}, block {n + 1} of {len(blocks)}" for n in range(len(blocks))]
         done = [0] * len(blocks)
 
@@ -110,29 +110,45 @@ def in_blocks(
         # A topic of the client's name is forgotten with the client.
         client.subscribe_topic(client.id, advanced)
         on_worker = _by_value(_on_worker)
-        code = _sent(client, _code())
-        executor = client.get_executor(retries=TRIES_AGAIN, allow_other_workers=True)
-        futures = [
-            executor.submit(
-                on_worker,
-                [code, *_pickled(client, (_of_seeds(work, block), block))],
-                number,
-                client.id,
-                alone,
-                key=f"{name}-{client.id}",
-                workers=[threads[number]],
-            )
-            for number, (name, block) in enumerate(zip(names, blocks, strict=True))
-        ]
-        pending = set(futures)
-        while pending:
-            _threads(client)
-            ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-            for future in ended:
-                number = futures.index(future)
-                done[number] = _units_of(future, names[number])  # progress may come after results
+        code = _code()
+        executor = client.get_executor(retries=TRIES_AGAIN)
+
+        def started(number: int, worker: str, tries: int) -> Future[tuple[str, Any, int]]:
+            parts = [code, *_pickled((_of_seeds(work, blocks[number]), blocks[number]))]
+            # What is sent anew might wait behind another worker's block.
+            data = [_sent(client, part, worker if tries else None) for part in parts]
+            key = f"{names[number]}-{client.id}" + (f"-{tries}" if tries else "")
+            arguments = (on_worker, data, number, client.id, alone)
+            future: Future[tuple[str, Any, int]]
+            future = executor.submit(*arguments, key=key, workers=[worker])
+            return future
+
+        # Dask would queue a lost worker's block behind another one, and leave free workers idle.
+        waiting = list(range(len(blocks)))
+        tries = [0] * len(blocks)
+        placed: dict[int, tuple[str, Future[tuple[str, Any, int]]]] = {}
+        results: dict[int, Any] = {}
+        while len(results) < len(blocks):
+            workers = Counter(_threads(client))
+            for number in [n for n, (worker, _) in placed.items() if worker not in workers]:
+                placed.pop(number)[1].cancel()
+                tries[number] += 1
+                if tries[number] > TRIES_AGAIN:
+                    raise UserError(
+                        f"{names[number]}: its worker was lost {tries[number]} times: "
+                        f"see the workers' logs, then run again"
+                    )
+                waiting.append(number)
+            free = workers - Counter(worker for worker, _ in placed.values())
+            for worker in _in_turn(free)[: len(waiting)]:
+                number = waiting.pop(0)
+                placed[number] = worker, started(number, worker, tries[number])
+            pending = [future for _, future in placed.values()]
+            ended, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            for number in [n for n, (_, future) in placed.items() if future in ended]:
+                results[number], done[number] = _result(placed.pop(number)[1], names[number])
             show(sum(done))
-        return [pickle.loads(future.result()[1]) for future in futures]
+        return [pickle.loads(results[number]) for number in range(len(blocks))]
 
 
 @contextmanager
@@ -172,10 +188,8 @@ def _connected(address: str) -> Iterator[Client]:
             ) from error
 
 
-def _threads(client: Client) -> list[str]:
-    """List the workers' addresses, one per thread, each worker's first one before any second one.
-
-    Without any worker, wait for one.
+def _threads(client: Client) -> dict[str, int]:
+    """Count the threads of each worker. Without any worker, wait for one.
 
     Raises:
         UserError: None came.
@@ -192,7 +206,12 @@ def _threads(client: Client) -> list[str]:
                 f"start workers as {HOW_TO} says, then run again"
             )
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    places = [(place, worker) for worker, number in workers.items() for place in range(number)]
+    return dict(workers)
+
+
+def _in_turn(threads: Mapping[str, int]) -> list[str]:
+    """List workers once per thread, each one's first before any second."""
+    places = [(place, worker) for worker, number in threads.items() for place in range(number)]
     return [worker for _, worker in sorted(places)]
 
 
@@ -244,12 +263,16 @@ def _by_value(function: Callable[..., Any]) -> Any:
     return cloudpickle.loads(cloudpickle.dumps(function))
 
 
-def _sent(client: Client, data: bytes) -> Any:
+def _sent(client: Client, data: bytes, worker: str | None) -> Any:
     """Send data once to each worker that needs it, whatever blocks or stages it is for.
 
-    It is the result of a task, which the scheduler can repeat after a worker was lost.
+    It is the result of a task, which the scheduler can repeat after a worker was lost; of one on a
+    certain worker if that is named.
     """
-    return client.submit(bytes, data, key=f"data-{sha256(data).hexdigest()}")
+    key = f"data-{sha256(data).hexdigest()}"
+    if worker is None:
+        return client.submit(bytes, data, key=key)
+    return client.submit(bytes, data, key=f"{key}-{worker}", workers=[worker])
 
 
 def _code() -> bytes:
@@ -264,11 +287,11 @@ def _code() -> bytes:
     return packed.getvalue()
 
 
-def _pickled(client: Client, thing: object) -> list[Any]:
-    """Send a pickle, and apart from it every array in it."""
+def _pickled(thing: object) -> list[bytes]:
+    """Pickle something, and apart from it every array in it."""
     arrays: list[pickle.PickleBuffer] = []
     stream = cloudpickle.dumps(thing, protocol=5, buffer_callback=arrays.append)
-    return [_sent(client, each) for each in (stream, *(bytes(array.raw()) for array in arrays))]
+    return [stream, *(bytes(array.raw()) for array in arrays)]
 
 
 def _of_seeds(work: Any, seeds: Block) -> Any:
@@ -292,8 +315,8 @@ def _of_seeds(work: Any, seeds: Block) -> Any:
     return partial(work.func, *work.args, **{k: cut(v) for k, v in work.keywords.items()})
 
 
-def _units_of(future: Future[tuple[str, Any, int]], name: str) -> int:
-    """See how a block ended, and how many units it did.
+def _result(future: Future[tuple[str, Any, int]], name: str) -> tuple[bytes, int]:
+    """Take a block's pickled result, and how many units it did.
 
     Raises:
         UserError: It failed.
@@ -311,7 +334,7 @@ def _units_of(future: Future[tuple[str, Any, int]], name: str) -> int:
         with tempfile.NamedTemporaryFile("w", prefix="block-", suffix=".txt", delete=False) as file:
             file.write(told)
         raise UserError(f"{name}: {told.splitlines()[-1]}; the traceback is in {file.name}")
-    return units
+    return told, units
 
 
 def _line(error: BaseException) -> str:

@@ -433,6 +433,21 @@ def test_a_worker_that_joins_late_takes_over_the_block_of_the_only_one_which_was
         assert blocks_of(sum) == [1, 9]  # by both of them
 
 
+def test_a_worker_that_is_lost_again_and_again_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(tmp_path, workers=1) as cluster:
+        monkeypatch.setenv(CLUSTER, cluster.address)
+        at_work = Begun(tmp_path, 1)
+        for kills in (1, 2, 3):
+            until(lambda: len(at_work.processes()) == kills)  # noqa: B023
+            os.kill(next(w for p, w in at_work.processes() if not has_ended(p)), signal.SIGKILL)
+        at_work.join(PATIENCE)
+        assert str(at_work.came) == (
+            "Sums, block 1 of 1: its worker was lost 3 times: see the workers' logs, then run again"
+        )
+
+
 def test_a_scheduler_that_dies_ends_the_run_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
