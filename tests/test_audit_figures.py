@@ -63,16 +63,31 @@ def rungs(*names: str) -> pd.DataFrame:
     return table
 
 
-def test_each_rung_that_was_run_has_a_panel_that_says_what_changed() -> None:
-    table = rungs("clipped", "as_published", "standardized", "core_steep")
-    panels = [axes for axes in ladder(table, "mnist", {}, GRID, LIGHT).axes if axes.get_visible()]
-    assert [axes.get_title() for axes in panels] == [
-        "1  as published",
-        "2  + own mean and deviation",
-        "3  core + clipping",
-    ]
-    assert panels[0].get_ylabel() == "final test accuracy"
-    assert {axes.get_xlabel() for axes in panels} == {"learning rate"}
+@pytest.mark.parametrize(
+    ("run", "titles"),
+    [
+        (
+            ("as_published", "fresh_start", "standardized", "core", "warmup_cosine"),
+            (
+                "1  as published",
+                "2  + fresh start at each rate",
+                "3  + own mean and deviation",
+                "4  + constant rate (core)",
+                "5  core + warm-up, cosine",
+            ),
+        ),
+        (
+            ("clipped", "as_published", "standardized", "core_steep"),
+            ("1  as published", "2  standardized", "3  clipped"),
+        ),
+    ],
+)
+def test_each_rung_that_was_run_has_a_panel_that_says_what_changed_since_one_that_is_there(
+    run: tuple[str, ...], titles: tuple[str, ...]
+) -> None:
+    figure = ladder(rungs(*run), "mnist", {}, GRID, LIGHT)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert tuple(axes.get_title() for axes in panels) == titles
 
 
 def test_every_network_is_a_mark_and_the_lost_are_crosses_on_the_edge() -> None:

@@ -211,14 +211,16 @@ def test_with_the_first_group_alone_every_verdict_is_provisional() -> None:
             "better",
             {("mnist", "core", 0.2): {"test_accuracy": 0.96}},
             {},
-            "Refuted: it is the other way round in one comparison. 0.2 against 0.1 (MNIST), test "
+            "Refuted: it is the other way round in at least one comparison. "
+            "0.2 against 0.1 (MNIST), test "
             "accuracy: −1.02 points (−1.07 to −0.97).",
         ),
         (
             "better",
             {("mnist", "core", 0.2): {"test_accuracy": 0.98}},
             {},
-            "Refuted: a gain as large as what matters (0.2 points) is excluded in one comparison. "
+            "Refuted: a gain as large as what matters (0.2 points) is excluded in at least one "
+            "comparison. "
             "0.3 against 0.1 (MNIST), test accuracy: +0.02 points (−0.04 to +0.08).",
         ),
         (
@@ -231,14 +233,16 @@ def test_with_the_first_group_alone_every_verdict_is_provisional() -> None:
             "better",
             {("mnist", "core", 0.3): {"spread": 8.0, "test_accuracy": 0.9725}},
             {},
-            "Refuted: a gain as large as what matters (0.2 points) is excluded in one comparison. "
+            "Refuted: a gain as large as what matters (0.2 points) is excluded in at least one "
+            "comparison. "
             "0.2 against 0.1 (MNIST), test accuracy: −0.02 points (−0.07 to +0.03).",
         ),
         (
             "unstable_0384",
             {},
             {},
-            "Refuted: the share lies below 25 % in one comparison. 0.384 (Fashion-MNIST), share of "
+            "Refuted: the share lies below 25 % in at least one comparison. "
+            "0.384 (Fashion-MNIST), share of "
             "networks lost, against 25 %: 0 of 20: 0 % (0 to 16 %).",
         ),
         (
@@ -274,7 +278,8 @@ def test_with_the_first_group_alone_every_verdict_is_provisional() -> None:
             "best",
             {("mnist", "core", 0.3): {"lost": 20}},
             {},
-            "Refuted: it is the other way round in one comparison. 0.3 against 0.1 (MNIST), test "
+            "Refuted: it is the other way round in at least one comparison. "
+            "0.3 against 0.1 (MNIST), test "
             "accuracy: most are lost.",
         ),
     ],

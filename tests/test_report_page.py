@@ -246,14 +246,25 @@ def cells(page: Page, section: str) -> list[list[str]]:
 def test_the_table_of_ends_says_which_rates_lost_networks_and_when(page: Page) -> None:
     heads, *rows = cells(page, "#ends")
     assert heads[:6] == [
-        *("dataset", "learning rate", "trained", "undertrained", "lost", "lost in epoch")
+        *("dataset", "learning rate", "lost", "lost in epoch", "trained", "undertrained")
     ]
     assert [row[:6] for row in rows if row[0] == "Fashion-MNIST"] == [
-        ["Fashion-MNIST", "0.1", "3", "1", "0", "–"],
-        ["Fashion-MNIST", "0.2 (candidate)", "4", "0", "0", "–"],
-        ["Fashion-MNIST", "0.3", "3", "0", "1", "3"],
-        ["Fashion-MNIST", "0.6", "1", "0", "3", "1 (2 networks), 3"],
+        ["Fashion-MNIST", "0.1", "0", "–", "3", "1"],
+        ["Fashion-MNIST", "0.2 (candidate)", "0", "–", "4", "0"],
+        ["Fashion-MNIST", "0.3", "1", "3", "3", "0"],
+        ["Fashion-MNIST", "0.6", "3", "1 (2 networks), 3", "1", "0"],
     ]
+
+
+def test_the_page_begins_with_the_best_rate_and_with_what_was_lost(page: Page) -> None:
+    means = STUDY.seeds[STUDY.seeds["outcome"] == "trained"]
+    best = means[means["dataset"] == "mnist"].groupby("learning_rate")["test_accuracy"].mean()
+    first, _ = page.locator("header li:not(nav li)").all_inner_texts()
+    assert first.startswith(f"MNIST: the rate {best.idxmax():g} ")
+    assert first.endswith(
+        f" ends best, at {best.max():.1%} test accuracy on average. "
+        "Lost: 1 of 4 at 0.3, 3 of 4 at 0.6."
+    )
 
 
 def test_the_table_of_networks_has_every_epoch_until_they_are_lost(page: Page) -> None:

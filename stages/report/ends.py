@@ -14,12 +14,13 @@ from stages.report.look import colours_of_rates
 from stages.report.networks import named
 
 HEADS = (
-    *("dataset", "learning rate", "trained", "undertrained", "lost", "lost in epoch"),
-    *("test accuracy of those that trained (mean)", "their active features (mean)"),
+    *("dataset", "learning rate", "lost", "lost in epoch", "trained", "undertrained"),
+    *("test accuracy", "active features"),
 )
 CAPTION = (
     "A mark is one network after the last epoch: × lost, hollow undertrained. Accuracy is spaced "
-    "by the logarithm of the error. Active features: the share of positive activations among the "
+    "by the logarithm of the error. In the table, test accuracy and active features are means over "
+    "the networks that trained. Active features: the share of positive activations among the "
     "distinct units of the last hidden layer; fewer is sparser."
 )
 
@@ -54,7 +55,9 @@ def panel(dataset: str, names: Sequence[str], colours: alt.Scale) -> Panel:
                 "rate:N",
                 sort=list(names),
                 scale=alt.Scale(paddingInner=0.25),
-                axis=alt.Axis(labelExpr="split(datum.label, ' ')", labelAngle=0, title=None),
+                axis=alt.Axis(
+                    labelExpr="split(datum.label, ' ')", labelAngle=0, title="learning rate"
+                ),
             ),
             xOffset=alt.XOffset("seed:O"),
             y=accuracy_axis("error"),
@@ -82,11 +85,12 @@ def table(study: Study, rates: Sequence[Rate]) -> Table:
             seeds = rate.rows(of_dataset(study.seeds, dataset))
             trained = seeds[seeds["outcome"] == "trained"]
             counts = [
-                (seeds["outcome"] == end).sum() for end in ("trained", "undertrained", "lost")
+                str((seeds["outcome"] == end).sum()) for end in ("lost", "trained", "undertrained")
             ]
             rows.append(
                 [
-                    *(title(dataset), rate.name, *map(str, counts), when(seeds["lost_epoch"])),
+                    *(title(dataset), rate.name, counts[0], when(seeds["lost_epoch"])),
+                    *counts[1:],
                     number(trained["test_accuracy"].mean(), ".2%"),
                     number(trained[active].mean(), ".1%"),
                 ]

@@ -13,8 +13,10 @@ from stages.report.look import both
 
 CAPTION = (
     "Marks: the share of networks lost by the last epoch, with its 95 % interval. Curves and "
-    "bands: the fitted hazard, with its 95 % interval. The axis of the learning rate is "
-    "logarithmic."
+    "bands: the fitted share, with its 95 % interval. The table gives the rates at which a tenth, "
+    "half and nine tenths are lost. Where all networks are lost at one rate and none at the next "
+    "smaller one (“separated”), the fit can only say that these rates lie between the two, which "
+    "is drawn as a block. The axis of the learning rate is logarithmic."
 )
 HEADS = ("dataset", "recipe", "networks", "lost", "rate that loses 10 %", "50 %", "90 %", "fit")
 
@@ -116,5 +118,5 @@ def rate(summary: Row, share: int) -> str:
     value, low, high = (number(end, ".3g") for end in ends)
     if low == high == UNKNOWN:
         return value
-    reach = f"{low} to {high}".replace(UNKNOWN, "…")
+    reach = f"above {low}" if high == UNKNOWN else f"{low} to {high}".replace(UNKNOWN, "…")
     return reach if value == UNKNOWN else f"{value} ({reach})"

@@ -6,22 +6,24 @@ import altair as alt
 import pandas as pd
 
 from stages.audit.drawing.colours import rate_colour
-from stages.audit.drawing.ladder import CHANGED
+from stages.audit.drawing.ladder import CHANGED, heading
 from stages.figures.accuracy import CHANCE
 from stages.figures.theme import title
 from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_marks
 from stages.report.look import MUTED, both
 
 CAPTION = (
-    "Each panel is a recipe, one change away from the one before it; the last two are one change "
-    "away from core. A mark is one network after the last epoch, its colour the rate: × lost, "
-    "hollow undertrained. The line joins the medians of those that trained. In the published "
-    "protocol each rate begins with the weights that the rate before it left, so that a network "
-    "that is lost stays lost at all larger rates. Accuracy is spaced by the logarithm of the error."
+    "Each panel is a recipe; its title says what it changes. A mark is one network after the last "
+    "epoch, its colour the rate: × lost, hollow undertrained. The line joins the means of those "
+    "that trained. Accuracy is spaced by the logarithm of the error."
+)
+CARRIED = (
+    " As published, each rate begins with the weights that the rate before it left, so that a "
+    "network that is lost stays lost at all larger rates."
 )
 HEADS = (
     *("recipe", "learning rate", "networks", "trained", "undertrained", "lost"),
-    "test accuracy of those that trained (median)",
+    "mean test accuracy of those that trained",
 )
 
 
@@ -43,11 +45,8 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
     return Chart(
         f"{dataset}-ladder",
         f"the ladder on {title(dataset)}",
-        CAPTION,
-        [
-            panel(rung, f"{place}  {CHANGED[rung]}", colours, errors)
-            for place, rung in enumerate(rungs, 1)
-        ],
+        CAPTION + CARRIED * ("as_published" in rungs),
+        [panel(rung, heading(rung, rungs), colours, errors) for rung in rungs],
         {"networks": drawn[columns]},
         Table(HEADS, rows(here, rungs)),
         panel_width=280,
@@ -85,12 +84,12 @@ def panel(rung: str, heading: str, colours: alt.Scale, errors: tuple[float, floa
         ],
         **outcome_marks(),
     )
-    medians = (
+    means = (
         networks.transform_filter(alt.datum.outcome == "trained")
         .mark_line(color=MUTED, strokeWidth=1)
-        .encode(y=accuracy_axis("median(error)", errors))
+        .encode(y=accuracy_axis("mean(error)", errors))
     )
-    return alt.layer(medians, marks).properties(width=260, height=180, title=heading)
+    return alt.layer(means, marks).properties(width=260, height=180, title=heading)
 
 
 def rows(networks: pd.DataFrame, rungs: Sequence[str]) -> list[list[str]]:
@@ -103,7 +102,7 @@ def rows(networks: pd.DataFrame, rungs: Sequence[str]) -> list[list[str]]:
             found.append(
                 [
                     *(CHANGED[rung], f"{rate:g}", str(len(cell)), *map(str, ended)),
-                    number(trained.median(), ".2%"),
+                    number(trained.mean(), ".2%"),
                 ]
             )
     return found

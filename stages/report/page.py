@@ -8,8 +8,9 @@ from typing import Any
 import jinja2
 import vl_convert
 
-from stages.figures.study import Study
-from stages.figures.theme import title
+from stages.figures.rates import rates_of
+from stages.figures.study import Study, of_dataset
+from stages.figures.theme import LIGHT, title
 from stages.report.look import STYLE
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -44,10 +45,29 @@ def page(study: Study, sections: Iterable[Section]) -> str:
         datasets=" and ".join(title(dataset) for dataset in study.datasets),
         seeds=study.seeds["seed"].nunique(),
         epochs=int(study.history["epoch"].max()),
+        findings=[finding(study, dataset) for dataset in study.datasets],
         vega=script(),
         style=f"{STYLE}\n{own('style.css')}",
         page_script=own("page.js"),
     )
+
+
+def finding(study: Study, dataset: str) -> str:
+    """Say in a sentence or two which rate ends best on a dataset, and which lose networks."""
+    rates = rates_of(study.seeds, LIGHT)
+    seeds = {rate.name: rate.rows(of_dataset(study.seeds, dataset)) for rate in rates}
+    trained = {name: rows[rows["outcome"] == "trained"] for name, rows in seeds.items()}
+    means = {name: rows["test_accuracy"].mean() for name, rows in trained.items() if len(rows)}
+    lost = [
+        f"{count} of {len(rows)} at {name}"
+        for name, rows in seeds.items()
+        if (count := (rows["outcome"] == "lost").sum())
+    ]
+    best = max(means, key=lambda name: means[name], default=None)
+    ended = "no network trained"
+    if best is not None:
+        ended = f"the rate {best} ends best, at {means[best]:.1%} test accuracy on average"
+    return f"{title(dataset)}: {ended}. Lost: {', '.join(lost) or 'none'}."
 
 
 def own(name: str) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.audit.drawing.colours import rates_in_colour
-from stages.audit.judging.rungs import RUNGS
+from stages.audit.judging.rungs import CORE, RUNGS, TITLES
 from stages.figures.accuracy import count_lost
 from stages.figures.rates import Rate, draw_seeds, places
 from stages.figures.theme import (
@@ -29,7 +29,7 @@ CHANGED = {
     "clipped": "core + clipping",
     "warmup_cosine": "core + warm-up, cosine",
 }
-"""Rung → what it changes."""
+"""Rung → what it changes of the one before it."""
 COLUMNS = 3
 PANEL_INCHES = 2.4
 ROOM = 0.3
@@ -43,6 +43,17 @@ NOTEBOOK = "Squares: the published notebook's output, on the edge where it was n
 CAPTION = (
     "Line: mean of the networks that trained. The accuracy axis follows the logarithm of the error."
 )
+
+
+def whole(rungs: Sequence[str]) -> bool:
+    """Say whether the rungs lead from the published protocol to core without a gap."""
+    return set(RUNGS[: RUNGS.index(CORE) + 1]) <= {*rungs}
+
+
+def heading(rung: str, rungs: Sequence[str]) -> str:
+    """Name a rung by what it changes, or by its name where the one before it is not there."""
+    place = rungs.index(rung) + 1
+    return f"{place}  {CHANGED[rung] if whole(rungs) else TITLES[rung]}"
 
 
 def ladder(
@@ -77,7 +88,7 @@ def ladder(
         here = rows[rows["recipe"] == rung]
         draw_seeds(axes, here, rates, theme, column="test_accuracy")
         count_lost(axes, here, rates)
-        axes.set_title(f"{number + 1}  {CHANGED[rung]}")
+        axes.set_title(heading(rung, rungs))
         if number + COLUMNS < len(rungs):
             unnamed_below(axes)
     compared = "as_published" in rungs and bool(notebook)
@@ -87,7 +98,8 @@ def ladder(
     accuracy_axis(panels[0, 0])
     for axes in panels[:, 0]:
         axes.set_ylabel("final test accuracy")
-    headed(figure, f"{title(dataset)}: the published protocol, undone choice by choice")
+    topic = "the published protocol, undone choice by choice" if whole(rungs) else "the recipes"
+    headed(figure, f"{title(dataset)}: {topic}")
     found = {*rows["outcome"]}
     told = [COLOURED, *(text for outcome, text in MARKS.items() if outcome in found), CAPTION]
     captioned(figure, " ".join([*told, *[NOTEBOOK] * compared]), theme)

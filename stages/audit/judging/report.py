@@ -188,8 +188,10 @@ def _arithmetic(judged: Judged) -> bool:
 
 
 def _halves(judged: Judged) -> str:
+    if not judged.members or _arithmetic(judged):
+        return "–"
     if judged.lower == judged.upper == judged.decision.verdict:
-        return "both the same"
+        return "both as the whole"
     return f"{judged.lower}, {judged.upper}"
 
 

@@ -110,7 +110,7 @@ def _decided(judged: Judged, verdict: Verdict) -> str:
         return "it is so." if verdict == Verdict.SUPPORTED else "it is not so."
     told = f"{_named(member)}: {with_interval(member.tested, member.tested.effect)}."
     if verdict == Verdict.REFUTED:
-        where = "" if alone else " in one comparison"
+        where = "" if alone else " in at least one comparison"
         return f"{_against(member)}{where}. {_sentence(told)}"
     if judged.claim.needs == "any" or alone:
         return f"it is as the claim says. {_sentence(told)}"
