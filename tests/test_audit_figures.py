@@ -88,6 +88,8 @@ def test_each_rung_that_was_run_has_a_panel_that_says_what_changed_since_one_tha
     figure = ladder(rungs(*run), "mnist", {}, GRID, LIGHT)
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert tuple(axes.get_title() for axes in panels) == titles
+    assert panels[0].get_ylabel() == "final test accuracy"
+    assert {axes.get_xlabel() for axes in panels[-3:]} == {"learning rate"}
 
 
 def test_every_network_is_a_mark_and_the_lost_are_crosses_on_the_edge() -> None:

@@ -27,12 +27,14 @@ NOTES = {
     ("steps_to_lower_threshold", ANY): ", lower threshold",
     ("burst first", "lost"): " of the lost began with a burst",
     ("lost", "burst"): " of those with a burst are lost",
+    ("lost", ANY): ", share lost",
     ("last", ANY): ", after the last epoch",
 }
 """Quantity (or that it is measured at the end) and among which networks → what a label adds."""
 CAPTION = (
     "Mark and bar: the effect and its 95 % bootstrap interval, to the right as the claim says, in "
-    "margins: the smallest difference that matters (shaded). Beyond one margin the axis is "
+    "margins: the smallest difference that matters (shaded); where a claim is that something "
+    "depends, either side counts. Beyond one margin the axis is "
     "logarithmic; an arrow lies off it, as where most networks of a cell are lost. A claim without "
     "marks rests on those above, or on no measurement."
 )
@@ -98,7 +100,7 @@ def effects(claims: pd.DataFrame, theme: Theme) -> Figure:
     labels: dict[int, str] = {}
     place = 0
     for claim in statements.itertuples():
-        head(axes, place, str(claim.statement), str(claim.verdict))
+        head(axes, place, str(claim.statement), str(claim.verdict), theme)
         place += 1
         for _, row in measured[measured["statement"] == claim.statement].iterrows():
             draw_effect(axes, place, row, limit, theme)
@@ -125,10 +127,11 @@ def reach(rows: pd.DataFrame) -> float:
     return float(min(MOST, longest * BEYOND))
 
 
-def head(axes: Axes, place: int, statement: str, verdict: str) -> None:
+def head(axes: Axes, place: int, statement: str, verdict: str, theme: Theme) -> None:
     """Write a claim over its comparisons, and its verdict to the right."""
     across = blended_transform_factory(axes.figure.transFigure, axes.transData)
-    styled: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "va": "center"}
+    behind = {"facecolor": theme.background, "edgecolor": "none", "pad": 1}
+    styled: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "va": "center", "bbox": behind}
     axes.text(0.012, place, statement, transform=across, **styled).set_in_layout(False)
     axes.text(1, place, verdict, transform=axes.get_yaxis_transform(), ha="right", **styled)
 
