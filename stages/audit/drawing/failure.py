@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from stages.audit.drawing.colours import recipe_colour
 from stages.audit.judging.rungs import TITLES
@@ -16,13 +17,16 @@ ORDER = {recipe: place for place, recipe in enumerate(LOOKS)}
 APART = {"core": 1.0, "clipped": 1.0, "warmup_cosine": 1.015}
 """Recipe → factor by which its marks are shifted, where others have the same rates."""
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 2.5, 3, 4, 5, 10)
+FEW = 8
+"""So many rates can all be ticks."""
 MARGIN = 1.04
 """Factor by which the axis reaches beyond the rates."""
 PANEL_INCHES = 2.5
 CAPTION = (
-    "Mark: observed share of the networks at a rate, with Wilson's 95 % interval. Line: fitted "
-    "hazard (complementary log-log, linear in the logarithm of the rate), with its 95 % bootstrap "
-    "band; no line where the networks do not determine it, and only the band that they allow."
+    "Mark: observed share of the networks at a rate, with Wilson's 95 % interval. Line: the share "
+    "by the fitted hazard (complementary log-log, linear in the logarithm of the rate), with its "
+    "95 % bootstrap band. Where the networks do not determine a line, a block shows between which "
+    "rates it rises."
 )
 
 
@@ -55,7 +59,7 @@ def failure(
         percent_axis(axes)
         axes.set_ylabel("networks lost")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
-    rate_scale(panels[-1], least, shares["learning_rate"].max())
+    rate_scale(panels[-1], least, shares["learning_rate"].unique())
     headed(figure, "How many networks are lost, by learning rate")
     below = shares.loc[shares["learning_rate"] < least]
     none = (
@@ -109,11 +113,13 @@ def first_rate(shares: pd.DataFrame) -> float:
     return float(max(harmless, default=lost.index.min()))
 
 
-def rate_scale(axes: Axes, least: float, largest: float) -> None:
-    """Make x the learning rate, logarithmic, with plain numbers."""
+def rate_scale(axes: Axes, least: float, rates: NDArray[np.float64]) -> None:
+    """Make x the learning rate, logarithmic, with plain numbers: the rates, if they are few."""
+    shown = [rate for rate in rates if rate >= least]
+    ticks = shown if len(shown) <= FEW else [t for t in TICKS if least <= t <= max(shown)]
     axes.set_xscale("log")
-    axes.set_xlim(least / MARGIN, largest * MARGIN)
-    axes.xaxis.set_major_locator(FixedLocator([t for t in TICKS if least <= t <= largest]))
+    axes.set_xlim(least / MARGIN, max(shown) * MARGIN)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
