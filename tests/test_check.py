@@ -122,7 +122,8 @@ def of_recipe(name: str) -> str:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({}, of_recipe("core")),
+        ({}, of_recipe("small_batch")),
+        ({"audit.apart": ["conventional"]}, of_recipe("core")),
         ({"audit.apart": ["conventional"], "seeds": list(range(60))}, SEEDS),
         (
             {"audit.recipes.clipped.rates": [n + 1 for n in range(100)]},
@@ -191,7 +192,6 @@ def test_folders_that_the_parameters_no_longer_name_are_cleared_away(
         PARAMS.replace("- 0.1\n", "- 1e-3\n- 1\n- 2.0\n", 1)
         .replace("- fashion_mnist\n", "")
         .replace("  - clipped\n", "", 1)
-        .replace("  - 1000\n", "  - 1000\n  - 1010\n")
     )
     kept = [
         "data/audit/mnist/conventional/1000/1e-05/run.json",

@@ -352,13 +352,19 @@ def test_a_misspelt_key_is_told_before_the_one_that_it_was_to_be() -> None:
         ("audit.published_normalization", "{}"),
         ("audit.groups", "[10, 0, 20]"),
         ("audit.networks", "1"),
-        ("audit.networks", "1000"),
         ("audit.apart", "[conventional]"),
     ],
 )
 def test_the_outermost_values_are_accepted(tmp_path: Path, key: str, value: str) -> None:
     path = written(tmp_path, key, value)
     checked(Params, read_yaml(path), path)
+
+
+def test_a_group_may_have_a_thousand_networks(tmp_path: Path) -> None:
+    path = written(tmp_path, "audit.networks", "1000")
+    text = path.read_text(encoding="utf-8").replace(" 1010", " 2000")
+    path.write_text(text, encoding="utf-8")
+    assert checked(Params, read_yaml(path), path).audit.networks == 1000
 
 
 @pytest.mark.parametrize(
