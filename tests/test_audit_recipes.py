@@ -374,7 +374,7 @@ def test_an_unknown_recipe_and_an_unknown_group_are_refused(folder: Path) -> Non
     )
     with pytest.raises(UserError) as refused:
         declared.seeds_of(7)
-    assert str(refused.value) == "params.yaml: audit.groups has no 7: give one of 1000"
+    assert str(refused.value) == "params.yaml: audit.groups has no 7: give one of 1000, 1010"
 
 
 def laid_out(folder: Path) -> tuple[Path, list[str]]:
