@@ -146,6 +146,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Use a cluster of one worker that no other test has."""
+    with started(tmp_path, workers=1) as cluster:
+        monkeypatch.setenv(CLUSTER, cluster.address)
+        yield cluster
+
+
+@pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Lay out a project with one stage, whose blocks go on until there is a file `go`."""
     for part in ("common", "training"):
@@ -419,47 +427,36 @@ def test_another_version_on_a_worker_is_told_before_anything_is_begun(
 
 
 def test_a_worker_that_joins_late_takes_over_the_block_of_the_only_one_which_was_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Cluster, tmp_path: Path
 ) -> None:
-    with started(tmp_path, workers=1) as cluster:
-        monkeypatch.setenv(CLUSTER, cluster.address)
-        at_work = Begun(tmp_path, 1)
-        cluster.end(cluster.processes[-1])
-        cluster.has(workers=0)
-        cluster.add_worker()
-        until(lambda: len(at_work.processes()) == 2)
-        assert at_work.goes() == [10]
-        cluster.add_worker()
-        assert blocks_of(sum) == [1, 9]  # by both of them
+    at_work = Begun(tmp_path, 1)
+    small.end(small.processes[-1])
+    small.has(workers=0)
+    small.add_worker()
+    until(lambda: len(at_work.processes()) == 2)
+    assert at_work.goes() == [10]
+    small.add_worker()
+    assert blocks_of(sum) == [1, 9]  # by both of them
 
 
-def test_a_worker_that_is_lost_again_and_again_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with started(tmp_path, workers=1) as cluster:
-        monkeypatch.setenv(CLUSTER, cluster.address)
-        at_work = Begun(tmp_path, 1)
-        for kills in (1, 2, 3):
-            until(lambda: len(at_work.processes()) == kills)  # noqa: B023
-            os.kill(next(w for p, w in at_work.processes() if not has_ended(p)), signal.SIGKILL)
-        at_work.join(PATIENCE)
-        assert str(at_work.came) == (
-            "Sums, block 1 of 1: its worker was lost 3 times: see the workers' logs, then run again"
-        )
+def test_a_worker_that_is_lost_again_and_again_ends_the_run(small: Cluster, tmp_path: Path) -> None:
+    at_work = Begun(tmp_path, 1)
+    for kills in (1, 2, 3):
+        until(lambda: len(at_work.processes()) == kills)  # noqa: B023
+        os.kill(next(w for p, w in at_work.processes() if not has_ended(p)), signal.SIGKILL)
+    at_work.join(PATIENCE)
+    assert str(at_work.came) == (
+        "Sums, block 1 of 1: its worker was lost 3 times: see the workers' logs, then run again"
+    )
 
 
-def test_a_scheduler_that_dies_ends_the_run_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with started(tmp_path, workers=1) as cluster:
-        monkeypatch.setenv(CLUSTER, cluster.address)
-        at_work = Begun(tmp_path, 1)
-        cluster.end(cluster.scheduler)
-        at_work.join(PATIENCE)
-        assert str(at_work.came) == (
-            f"the scheduler at {cluster.address} was lost: see its log, start it again, then run "
-            f"again"
-        )
+def test_a_scheduler_that_dies_ends_the_run_in_one_line(small: Cluster, tmp_path: Path) -> None:
+    at_work = Begun(tmp_path, 1)
+    small.end(small.scheduler)
+    at_work.join(PATIENCE)
+    assert str(at_work.came) == (
+        f"the scheduler at {small.address} was lost: see its log, start it again, then run again"
+    )
 
 
 def test_where_no_scheduler_answers_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from stages.report.look import both
 CAPTION = (
     "Marks: the share of networks lost by the last epoch, with its 95 % interval. Curves and "
     "bands: the fitted share, with its 95 % interval. The table gives the rates at which a tenth, "
-    "half and nine tenths are lost. Where all networks are lost at one rate and none at the next "
-    "smaller one (“separated”), the fit can only say that these rates lie between the two, which "
-    "is drawn as a block. The axis of the learning rate is logarithmic."
+    "half and nine tenths are lost. Where networks are lost at the largest rate alone "
+    "(“separated”), no curve can be fitted: a block shows between which rates the share rises. The "
+    "axis of the learning rate is logarithmic."
 )
 HEADS = ("dataset", "recipe", "networks", "lost", "rate that loses 10 %", "50 %", "90 %", "fit")
 

@@ -1,6 +1,6 @@
 """The ladder: final accuracy by learning rate, from the published protocol to the core recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -48,7 +48,7 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
         CAPTION + CARRIED * ("as_published" in rungs),
         [panel(rung, heading(rung, rungs), colours, errors) for rung in rungs],
         {"networks": drawn[columns]},
-        Table(HEADS, rows(here, rungs)),
+        Table(HEADS, rows(here, {rung: heading(rung, rungs) for rung in rungs})),
         panel_width=280,
     )
 
@@ -58,7 +58,7 @@ def coloured(rate: float, grid: Sequence[float]) -> str:
     return both(lambda theme: rate_colour(rate, grid, theme))
 
 
-def panel(rung: str, heading: str, colours: alt.Scale, errors: tuple[float, float]) -> Panel:
+def panel(rung: str, name: str, colours: alt.Scale, errors: tuple[float, float]) -> Panel:
     """Draw the networks of one rung."""
     networks = (
         alt.Chart(alt.NamedData("networks"))
@@ -89,19 +89,19 @@ def panel(rung: str, heading: str, colours: alt.Scale, errors: tuple[float, floa
         .mark_line(color=MUTED, strokeWidth=1)
         .encode(y=accuracy_axis("mean(error)", errors))
     )
-    return alt.layer(means, marks).properties(width=260, height=180, title=heading)
+    return alt.layer(means, marks).properties(width=260, height=180, title=name)
 
 
-def rows(networks: pd.DataFrame, rungs: Sequence[str]) -> list[list[str]]:
-    """Count how the networks of each rung end at each rate."""
+def rows(networks: pd.DataFrame, names: Mapping[str, str]) -> list[list[str]]:
+    """Count how the networks of each rung, which has a name, end at each rate."""
     found = []
-    for rung in rungs:
+    for rung, name in names.items():
         for rate, cell in networks[networks["recipe"] == rung].groupby("learning_rate"):
             ended = [(cell["outcome"] == end).sum() for end in ("trained", "undertrained", "lost")]
             trained = cell.loc[cell["outcome"] == "trained", "test_accuracy"]
             found.append(
                 [
-                    *(CHANGED[rung], f"{rate:g}", str(len(cell)), *map(str, ended)),
+                    *(name, f"{rate:g}", str(len(cell)), *map(str, ended)),
                     number(trained.mean(), ".2%"),
                 ]
             )
