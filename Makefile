@@ -39,7 +39,7 @@ test: .venv/ready
 	ruff check
 	ruff format --check
 	mypy
-	pytest --numprocesses auto --dist loadfile
+	pytest --numprocesses auto --dist worksteal
 
 mutants: .venv/ready
 	python -m tools.mutants $(MODULE)

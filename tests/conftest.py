@@ -1,16 +1,17 @@
 """What several test modules start from."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
 from stages.common.datasets import Prepared, save
 from stages.training.device import make_deterministic
-from tests.repositories import PROJECT, begin, call, commit
+from tests.repositories import PROJECT, begin, call, commit, copied
 from tools.demo import change_params, copy_project
 
 GRID = [0.1, 0.5]
@@ -23,13 +24,7 @@ SMALL_STUDY = {
     "diagnose.examples": 300,
 }
 SMALL_AUDIT = {
-    "datasets": ["digits"],
-    "learning_rates": [0.1, 0.2],
-    "seeds": [1, 2, 3],
-    "network.hidden": [64, 32],
-    "training.epochs": 2,
-    "diagnose.examples": 300,
-    "audit.rates": [0.1, 0.2],
+    "audit.rates": GRID,
     "audit.groups": [1],
     "audit.networks": 3,
     "audit.ladder": ["as_published", "core", "clipped"],
@@ -80,25 +75,45 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def finished(repository: Path, study: dict[str, Any], *command: str, **variables: str) -> Path:
-    """Run a small study and commit its results."""
-    copy_project(PROJECT, repository)
-    change_params(repository, **study)
-    begin(repository)
-    call(repository, *command, **variables)
-    commit(repository, "Results")
+def built(folder: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """Build a repository once for all processes that run tests, in a folder that they share."""
+    repository = folder / name
+    with FileLock(folder / f"{name}.lock"):
+        if not repository.is_dir():
+            build(folder / f"{name}-unfinished")
+            (folder / f"{name}-unfinished").rename(repository)
     return repository
 
 
 @pytest.fixture(scope="session")
-def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run a small study on the digits, by one worker, and commit its results."""
-    repository = tmp_path_factory.mktemp("study") / "repository"
-    return finished(repository, SMALL_STUDY, "dvc", "repro", WORKERS="1")
+def built_in(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Name the folder for what is built once."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
 
 
 @pytest.fixture(scope="session")
-def finished_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run a small study and its audit, and commit the results."""
-    repository = tmp_path_factory.mktemp("audit") / "repository"
-    return finished(repository, SMALL_AUDIT, "dvc", "repro", "--all-pipelines")
+def finished_study(built_in: Path) -> Path:
+    """Run a small study on the digits, by one worker, and commit its results."""
+
+    def build(repository: Path) -> None:
+        copy_project(PROJECT, repository)
+        change_params(repository, **SMALL_STUDY)
+        begin(repository)
+        call(repository, "dvc", "repro", WORKERS="1")
+        commit(repository, "Results")
+
+    return built(built_in, "study", build)
+
+
+@pytest.fixture(scope="session")
+def finished_audit(finished_study: Path) -> Path:
+    """Audit the small study, and commit the results."""
+
+    def build(repository: Path) -> None:
+        copied(finished_study, repository)
+        change_params(repository, **SMALL_AUDIT)
+        call(repository, "dvc", "repro", "--all-pipelines")
+        commit(repository, "Results of the audit")
+
+    return built(finished_study.parent, "audit", build)

@@ -56,6 +56,7 @@ def test_core_repeats_the_core_study_where_seeds_and_rates_are_the_same(
     seeds = pd.read_csv(finished_audit / "metrics" / "seeds.csv")
     grid = seeds[seeds["role"] == "grid"].set_index(["learning_rate", "seed"])
     core = networks[networks["recipe"] == "core"].set_index(["learning_rate", "seed"])
+    core = core.loc[grid.index]
     for name in ("test_accuracy", "feature_sparsity_2", "peak_gradient_norm"):
         assert core[name].to_dict() == grid[name].to_dict()
 
@@ -65,7 +66,7 @@ def test_the_first_rate_of_a_carried_recipe_is_that_of_a_fresh_one(finished_audi
     networks = pd.read_csv(finished_audit / "metrics" / "audit" / "networks.csv")
     first = networks[networks["learning_rate"] == 0.1].groupby("recipe")["test_loss"].agg(list)
     assert first["as_published"] == first["core"]
-    second = networks[networks["learning_rate"] == 0.2].groupby("recipe")["test_loss"].agg(list)
+    second = networks[networks["learning_rate"] == 0.5].groupby("recipe")["test_loss"].agg(list)
     assert second["as_published"] != second["core"]
 
 
@@ -130,7 +131,7 @@ def test_another_way_to_measure_retrains_nothing_of_the_audit(repository: Path) 
 def test_another_candidate_and_other_seeds_change_nothing_of_the_audit_but_its_page(
     repository: Path,
 ) -> None:
-    change_params(repository, lr=0.25, seeds=[1, 2])
+    change_params(repository, lr=0.25, seeds=[3])
     call(repository, "dvc", "repro")
     assert would_run(repository) == [f"{AUDIT}:report"]
 

@@ -1,32 +1,37 @@
 """The way back from an experiment, as docs/experiments.md gives it, on another processor."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import SMALL_STUDY
-from tests.repositories import begin, call, commit, copied, ran
+from tests.conftest import SMALL_STUDY, built
+from tests.repositories import PROJECT, begin, call, commit, copied, ran
 from tools.demo import change_params, copy_project
 
 OTHER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
 """PyTorch and its products then use the instructions of an older processor."""
 
 
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Commit the results of another processor, and clone them without their data."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    origin = folder / "origin"
-    copy_project(Path(__file__).parent.parent, origin)
-    change_params(origin, **SMALL_STUDY)
-    begin(origin)
-    call(origin, "dvc", "repro", **OTHER_PROCESSOR)
-    commit(origin, "Results of another processor")
-    clone = folder / "clone"
-    call(folder, "git", "clone", "--quiet", str(origin), str(clone))
-    call(clone, "git", "config", "user.name", "A Reader")
-    call(clone, "git", "config", "user.email", "reader@example.org")
-    call(clone, "dvc", "repro")
+@pytest.fixture(scope="session")
+def elsewhere(finished_study: Path) -> Path:
+    """Clone the results of another processor, and make them again on this one."""
+
+    def build(clone: Path) -> None:
+        origin = clone.with_name("origin")
+        copy_project(PROJECT, origin)
+        change_params(origin, **SMALL_STUDY)
+        begin(origin)
+        call(origin, "dvc", "repro", **OTHER_PROCESSOR)
+        commit(origin, "Results of another processor")
+        call(origin, "git", "clone", "--quiet", ".", str(clone))
+        call(clone, "git", "config", "user.name", "A Reader")
+        call(clone, "git", "config", "user.email", "reader@example.org")
+        # What the reader has trained here before is in the cache.
+        shutil.copytree(finished_study / ".dvc" / "cache", clone / ".dvc" / "cache")
+        call(clone, "dvc", "repro")
+
+    clone = built(finished_study.parent, "elsewhere", build)
     if call(clone, "git", "status", "--porcelain", "metrics") == "":
         pytest.skip("this processor rounds like an older one")
     return clone
