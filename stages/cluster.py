@@ -73,6 +73,8 @@ except EOFError:
 """Runs beside a worker, ready for one block. None may come: then it ends after ten minutes."""
 
 Block = tuple[Any, ...]
+Task = Future[tuple[str, Any, int]]
+"""Has what a worker answers: a kind, what it tells, and how many units it did."""
 
 
 def in_blocks(
@@ -100,55 +102,100 @@ def in_blocks(
         _compare(client)
         blocks = contiguous(items, 1 if alone else sum(threads.values()))
         names = [f"{title}, block {n + 1} of {len(blocks)}" for n in range(len(blocks))]
-        done = [0] * len(blocks)
-
-        def advanced(event: tuple[float, Any]) -> None:
-            if isinstance(event[1], list | tuple):  # and no message of Dask's own
-                number, units = event[1]
-                done[number] = units
-
-        # A topic of the client's name is forgotten with the client.
-        client.subscribe_topic(client.id, advanced)
-        on_worker = _by_value(_on_worker)
-        code = _code()
+        done = _units_done(client, len(blocks))
         executor = client.get_executor(retries=TRIES_AGAIN)
+        on_worker, code = _by_value(_on_worker), _code()
 
-        def started(number: int, worker: str, tries: int) -> Future[tuple[str, Any, int]]:
+        def begin(number: int, worker: str, lost: int) -> Task:
             parts = [code, *_pickled((_of_seeds(work, blocks[number]), blocks[number]))]
             # What is sent anew might wait behind another worker's block.
-            data = [_sent(client, part, worker if tries else None) for part in parts]
-            key = f"{names[number]}-{client.id}" + (f"-{tries}" if tries else "")
-            arguments = (on_worker, data, number, client.id, alone)
-            future: Future[tuple[str, Any, int]]
-            future = executor.submit(*arguments, key=key, workers=[worker])
-            return future
+            data = [_sent(client, part, worker if lost else None) for part in parts]
+            task: Task = executor.submit(
+                *(on_worker, data, number, client.id, alone),
+                key=f"{names[number]}-{client.id}" + (f"-{lost}" if lost else ""),
+                workers=[worker],
+            )
+            return task
 
-        # Dask would queue a lost worker's block behind another one, and leave free workers idle.
-        waiting = list(range(len(blocks)))
-        tries = [0] * len(blocks)
-        placed: dict[int, tuple[str, Future[tuple[str, Any, int]]]] = {}
-        results: dict[int, Any] = {}
-        while len(results) < len(blocks):
+        placed = _Placed(names, begin)
+        while len(placed.results) < len(blocks):
             workers = Counter(_threads(client))
-            for number in [n for n, (worker, _) in placed.items() if worker not in workers]:
-                placed.pop(number)[1].cancel()
-                tries[number] += 1
-                if tries[number] > TRIES_AGAIN:
-                    raise UserError(
-                        f"{names[number]}: its worker was lost {tries[number]} times: "
-                        f"see the workers' logs, then run again"
-                    )
-                waiting.append(number)
-            free = workers - Counter(worker for worker, _ in placed.values())
-            for worker in _in_turn(free)[: len(waiting)]:
-                number = waiting.pop(0)
-                placed[number] = worker, started(number, worker, tries[number])
-            pending = [future for _, future in placed.values()]
-            ended, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-            for number in [n for n, (_, future) in placed.items() if future in ended]:
-                results[number], done[number] = _result(placed.pop(number)[1], names[number])
+            placed.take_from_lost(workers)
+            placed.fill_free(workers)
+            for number, units in placed.collect():
+                done[number] = units
             show(sum(done))
-        return [pickle.loads(results[number]) for number in range(len(blocks))]
+        return [pickle.loads(placed.results[number]) for number in range(len(blocks))]
+
+
+class _Placed:
+    """Which block is on which worker. Each waits, is on one worker, or has its result.
+
+    Dask would queue a lost worker's block behind another one, and leave free workers idle.
+    """
+
+    def __init__(self, names: Sequence[str], begin: Callable[[int, str, int], Task]) -> None:
+        """Let all blocks wait.
+
+        Args:
+            names: The blocks', for messages.
+            begin: Begins a block, given by its number, on a worker, after so many were lost.
+        """
+        self.names = names
+        self.begin = begin
+        self.waiting = list(range(len(names)))
+        self.lost = [0] * len(names)
+        self.tasks: dict[int, tuple[str, Task]] = {}
+        self.results: dict[int, bytes] = {}
+
+    def take_from_lost(self, workers: Counter[str]) -> None:
+        """Let blocks wait again whose worker is no longer there.
+
+        Raises:
+            UserError: A block lost too many workers.
+        """
+        for number in [n for n, (worker, _) in self.tasks.items() if worker not in workers]:
+            self.tasks.pop(number)[1].cancel()
+            self.lost[number] += 1
+            if self.lost[number] > TRIES_AGAIN:
+                raise UserError(
+                    f"{self.names[number]}: its worker was lost {self.lost[number]} times: "
+                    f"see the workers' logs, then run again"
+                )
+            self.waiting.append(number)
+
+    def fill_free(self, workers: Counter[str]) -> None:
+        """Begin waiting blocks on the threads of workers that have none."""
+        free = workers - Counter(worker for worker, _ in self.tasks.values())
+        for worker in _in_turn(free)[: len(self.waiting)]:
+            number = self.waiting.pop(0)
+            self.tasks[number] = worker, self.begin(number, worker, self.lost[number])
+
+    def collect(self) -> Iterator[tuple[int, int]]:
+        """Keep the results of blocks that end soon; tell their numbers and units.
+
+        Raises:
+            UserError: A block failed.
+        """
+        pending = [task for _, task in self.tasks.values()]
+        ended, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+        for number in [n for n, (_, task) in self.tasks.items() if task in ended]:
+            self.results[number], units = _result(self.tasks.pop(number)[1], self.names[number])
+            yield number, units
+
+
+def _units_done(client: Client, blocks: int) -> list[int]:
+    """Count the units done of each block, as workers tell them while they work."""
+    done = [0] * blocks
+
+    def advanced(event: tuple[float, Any]) -> None:
+        if isinstance(event[1], list | tuple):  # and no message of Dask's own
+            number, units = event[1]
+            done[number] = units
+
+    # A topic of the client's name is forgotten with the client.
+    client.subscribe_topic(client.id, advanced)
+    return done
 
 
 @contextmanager
@@ -315,7 +362,7 @@ def _of_seeds(work: Any, seeds: Block) -> Any:
     return partial(work.func, *work.args, **{k: cut(v) for k, v in work.keywords.items()})
 
 
-def _result(future: Future[tuple[str, Any, int]], name: str) -> tuple[bytes, int]:
+def _result(task: Task, name: str) -> tuple[bytes, int]:
     """Take a block's pickled result, and how many units it did.
 
     Raises:
@@ -323,7 +370,7 @@ def _result(future: Future[tuple[str, Any, int]], name: str) -> tuple[bytes, int
         CancelledError: Its scheduler is gone.
     """
     try:
-        kind, told, units = future.result()
+        kind, told, units = task.result()
     except CancelledError:
         raise
     except Exception as error:
