@@ -369,7 +369,7 @@ def test_every_deciding_effect_is_a_mark_under_its_claim() -> None:
         4: ("0.2 against 0.1", 2.0, "o", "as the claim says"),
         5: ("x, upper threshold", pytest.approx(-4.8), "<", "not as it says"),
         6: ("y, after the last epoch", 0.1, "D", "equivalent"),
-        7: ("0.1 to 0.4: above of those with a burst are lost", 1, "hollow o", "open"),
+        7: ("0.1 to 0.4: above of those with a burst are lost", 1, "hollow o", "undecided"),
     }
 
 
@@ -412,7 +412,7 @@ def test_the_legend_of_effects_names_what_is_there() -> None:
         "as the claim says",
         "not as it says",
         "equivalent",
-        "open",
+        "undecided",
     ]
     assert [handle.get_color() for handle in handles][:2] == ["#56b4e9", "#f0a33a"]
 

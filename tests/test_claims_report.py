@@ -71,6 +71,16 @@ def test_every_comparison_of_core_decides(table: pd.DataFrame) -> None:
     assert table.loc[table["headline"] == 0, "verdict"].isna().all()
 
 
+def test_comparisons_on_other_rungs_have_effects_too(table: pd.DataFrame) -> None:
+    names = ["claim", "comparison", "quantity"]
+    rows = table[table["kind"] == "difference"].set_index(names)
+    effects, core = rows["effect"], rows.loc[rows["recipe"] == "core", "effect"]
+    assert effects.notna().all()
+    assert {*rows["recipe"]} > {"core", "clipped"}
+    clipped = rows.loc[rows["recipe"] == "clipped", "effect"]
+    assert not np.isclose(clipped, core[clipped.index]).any()
+
+
 def test_someone_elses_script_finds_the_same_p_values(table: pd.DataFrame, drawn: Evidence) -> None:
     rows = table[(table["kind"] == "difference") & (table["table"] == "networks.csv")]
     rows = rows[rows["headline"] == 1]

@@ -1,6 +1,7 @@
 """Figures by epoch and by step, read back from their axes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,15 @@ def test_bursts_are_drawn_for_each_lost_network_from_the_step_of_the_loss(
         burst = table[table["seed"] == seed]
         expected[f"{rate:g}"].append(dict(zip(burst["step"], burst[quantity], strict=True)))
     assert drawn == expected
+
+
+def test_an_explosion_runs_off_the_top() -> None:
+    run = STUDY.steps["mnist", "grid", 0.6]
+    burst = run.bursts.assign(loss=1e30, gradient_norm=1e35)
+    steps = STUDY.steps | {("mnist", "grid", 0.6): run._replace(bursts=burst)}
+    figure = gradient(replace(STUDY, steps=steps), "mnist", LIGHT)
+    assert [axes.get_ylim()[1] for axes in figure.axes[1:]] == [1e5, 1e5]
+    assert "Those that explode run off the top." in caption(figure)
 
 
 def test_where_no_network_was_lost_the_panels_of_bursts_say_so() -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from stages import report_page
 from stages.figures.rates import rates_of
-from stages.figures.theme import DARK, LIGHT, THEMES, Theme
+from stages.figures.theme import DARK, LIGHT, THEMES, Theme, colours
 from tests import audited
 from tests.browser import chromium, opened
 from tests.drawn_study import STEPS_PER_EPOCH, fabricate
@@ -298,6 +298,29 @@ def test_a_verdict_unfolds_to_its_comparisons(page: Page) -> None:
     assert cells(page, "#about-printed")[1:] == [
         ["core (decides)", "printed and the notebook's", "–", "–", "not so"]
     ]
+
+
+def test_the_ways_to_train_have_the_colours_of_their_rates(page: Page) -> None:
+    key = page.locator("#mechanism .key").first
+    drawn = dict(
+        zip(
+            key.locator("li").all_inner_texts(),
+            key.evaluate(
+                "(key) => [...key.querySelectorAll('li > :first-child')]"
+                ".map((each) => getComputedStyle(each).borderTopColor)"
+            ),
+            strict=True,
+        )
+    )
+    found = {name: of_rgb(colour) for name, colour in drawn.items()}
+    small, large = (colours((0.1, 0.3, 0.6), LIGHT)[rate] for rate in (0.1, 0.3))
+    between = found.pop("0.3 for 5 epochs, then 0.1")
+    assert found == {
+        "0.1": small,
+        "0.3": large,
+        "0.1, smaller batches: rate / batch as at 0.3": small,
+    }
+    assert between not in (small, large)
 
 
 def test_without_an_audit_the_report_shows_the_study_alone(

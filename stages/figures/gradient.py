@@ -19,7 +19,10 @@ CROSS = "×: a network is lost (2×: two)."
 BELOW = (
     "Below: each line is one network that was lost; steps count from the burst that began the loss."
 )
+BEYOND = "Those that explode run off the top."
 CLIPPING = "Gradient norms are before any clipping."
+HIGHEST = 1e5
+"""Where the axes around a loss end at the latest: an explosion ends near 10 to the power of 38."""
 
 
 def draw_first_epoch(
@@ -70,7 +73,7 @@ def draw_bursts(
         axes.axvline(0, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)
         axes.set_xlabel("steps from the burst that began the loss")
         axes.margins(x=0)
-        log_axis(axes, ceiling=math.inf)
+        log_axis(axes, ceiling=HIGHEST)
     else:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no network was lost", ha="center", transform=axes.transAxes)
@@ -89,7 +92,8 @@ def gradient(study: Study, dataset: str, theme: Theme) -> Figure:
     draw_bursts(panels["norm"], "gradient_norm", "gradient norm", steps, theme)
     legend(figure, rates, seeds, marks=False)
     headed(figure, f"{title(dataset)}: gradient norm by step")
-    lost = (seeds["outcome"] == "lost").any()
-    sentences = [ABOVE, CROSS, BELOW, CLIPPING] if lost else [ABOVE, CLIPPING]
+    lost = bool((seeds["outcome"] == "lost").any())
+    exploded = bool((seeds["lost_how"] == "exploded").any())
+    sentences = [ABOVE, *[CROSS, BELOW] * lost, *[BEYOND] * exploded, CLIPPING]
     captioned(figure, " ".join(sentences), theme)
     return figure

@@ -115,7 +115,7 @@ def row(summary: Row) -> list[str]:
 def rate(summary: Row, share: int) -> str:
     """Write the rate at which a share is lost, and its interval as far as it is known."""
     ends = (summary[f"rate_{share}{end}"] for end in ("", "_low", "_high"))
-    value, low, high = (number(end, ".3g") for end in ends)
+    value, low, high = (number(end, ".3f") for end in ends)
     if low == high == UNKNOWN:
         return value
     reach = f"above {low}" if high == UNKNOWN else f"{low} to {high}".replace(UNKNOWN, "…")

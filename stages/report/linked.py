@@ -1,6 +1,7 @@
 """The linked view: every network of a dataset by epoch, in panels that light up together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -30,6 +31,8 @@ CHOSEN = "indexof(rates, datum.rate) >= 0"
 """`rates` are the names of the rates to show."""
 LIT = "network === null || datum.network === network"
 """`network` is the one that is pointed at."""
+NAME_GAP = 1.38
+"""Ratio of two levels of 2 / learning rate whose names have room one above the other."""
 OWN_RATE = "network === null || indexof(network, datum.rate + ', ') === 0"
 """The name of a network begins with that of its rate."""
 CAPTION = (
@@ -112,10 +115,14 @@ def ended(network: Row) -> str:
 
 def linked_view(networks: Networks, dataset: str) -> Chart:
     """Draw one dataset's networks by epoch."""
-    levels = {
-        rate.name: (2 / rate.learning_rate, f"2 / {rate.learning_rate:g}")
-        for rate in networks.rates
-    }
+    levels = pd.DataFrame(
+        [
+            [rate.name, 2 / rate.learning_rate, f"2 / {rate.learning_rate:g}"]
+            for rate in networks.rates
+        ],
+        columns=["rate", "level", "label"],
+    ).sort_values("level", ascending=False)
+    levels["named_at"] = spread(levels["level"])
     return Chart(
         f"{dataset}-by-epoch",
         f"every network on {title(dataset)}, by epoch",
@@ -124,19 +131,21 @@ def linked_view(networks: Networks, dataset: str) -> Chart:
         {
             "epochs": networks.epochs,
             "losses": networks.losses,
-            "levels": pd.DataFrame(
-                [[rate, *level] for rate, level in levels.items()],
-                columns=["rate", "level", "label"],
-            ),
+            "levels": levels,
         },
         table(networks.epochs),
         parameters=[
-            alt.param(name="rates", value=list(levels)),
+            alt.param(name="rates", value=[rate.name for rate in networks.rates]),
             alt.param(name="network", value=None),
             alt.param(name="epoch", value=None),
         ],
         panel_width=330,
     )
+
+
+def spread(levels: Iterable[float]) -> list[float]:
+    """Place the names of falling levels: each at its level, or lower where another is close."""
+    return list(accumulate(levels, lambda above, level: min(level, above / NAME_GAP)))
 
 
 def panel(quantity: Quantity, networks: Networks) -> Panel:
@@ -247,15 +256,14 @@ def bounds(networks: Networks) -> list[Panel]:
         alt.Chart(alt.NamedData("levels"))
         .transform_filter(CHOSEN)
         .encode(
-            y=log_axis("level"),
             color=rate_colour(networks),
             opacity=alt.condition(OWN_RATE, alt.value(1), alt.value(0.2)),
         )
     )
     names = levels.mark_text(align="left", dx=4, fontSize=10)
     return [
-        levels.mark_rule(strokeDash=[2, 3], strokeWidth=1.3),
-        names.encode(x=alt.value("width"), text="label:N"),
+        levels.mark_rule(strokeDash=[2, 3], strokeWidth=1.3).encode(y=log_axis("level")),
+        names.encode(x=alt.value("width"), y=log_axis("named_at"), text="label:N"),
     ]
 
 

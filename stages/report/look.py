@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from stages.figures.rates import rates_of
-from stages.figures.theme import DARK, LIGHT, Theme, colours
+from stages.figures.theme import DARK, LIGHT, Theme
 
 CROSS = "M-1,-1L1,1M1,-1L-1,1"
 """The path of a lost network's mark."""
@@ -56,9 +56,3 @@ def colours_of_rates(seeds: pd.DataFrame) -> list[str]:
     """
     pairs = zip(rates_of(seeds, LIGHT), rates_of(seeds, DARK), strict=True)
     return [f"light-dark({light.colour}, {dark.colour})" for light, dark in pairs]
-
-
-def ramp(count: int) -> list[str]:
-    """Colour things in an order, cold to hot."""
-    pairs = zip(*(colours(range(count), theme).values() for theme in (LIGHT, DARK)), strict=True)
-    return [f"light-dark({light}, {dark})" for light, dark in pairs]

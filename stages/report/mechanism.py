@@ -1,28 +1,24 @@
 """The mechanism: is it large steps that leave few active features, or a high training loss?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
 
+from stages.audit.drawing.colours import rate_colour
 from stages.audit.drawing.mechanism import NAMES
 from stages.figures.theme import title
 from stages.report.chart import Chart, Key, Panel, Table, log_axis, number, share_axis
-from stages.report.look import ramp
+from stages.report.look import both
 
-STEPS = {
-    "smallest": 0,
-    "small": 1,
-    "large_batch": 1,
-    "large_1": 2,
-    "large_5": 3,
-    "large_10": 4,
-    "large": 5,
-    "small_batch": 5,
-}
-"""Arm → place of its colour, from small steps to large ones; an arm with other batches has that of
-the arm with the same rate / batch."""
+SHOWN = (
+    *("smallest", "small", "large_batch"),
+    *("large_1", "large_5", "large_10", "large", "small_batch"),
+)
+"""The arms, from small steps to large ones."""
+BETWEEN = {"large_1": 0.25, "large_5": 0.5, "large_10": 0.75}
+"""Arm that decays → its colour's place between those of the two rates."""
 DASHED = ("large_batch", "small_batch")
 MEASURES = ["train_loss", "feature_sparsity", "effective_rank", "test_accuracy"]
 DIGITS = (".2g", ".1%", ".1f", ".2%")
@@ -30,7 +26,7 @@ CAPTION = (
     "A line is a way to train: the medians of its networks that were not lost; a mark is one "
     "epoch. Losses have logarithmic axes. On the right, training goes from left to right, and the "
     "line that lies lower has fewer active features at the same training loss. Dashed: other "
-    "batches, with the same ratio of rate to batch as the line of the same colour."
+    "batches. Colour: the rate, or between two where one follows the other."
 )
 HEADS = (
     *("learning rate", "networks", "lost", "training loss at the end (nats)"),
@@ -38,17 +34,23 @@ HEADS = (
 )
 
 
-def mechanism(epochs: pd.DataFrame, networks: pd.DataFrame, dataset: str) -> Chart:
+def mechanism(
+    epochs: pd.DataFrame, networks: pd.DataFrame, dataset: str, grid: Sequence[float]
+) -> Chart:
     """Draw loss and active features of one dataset's ways to train.
 
     Args:
         epochs: metrics/audit/epochs.csv.
         networks: metrics/audit/networks.csv.
         dataset: Which one's.
+        grid: The study's rates, which decide the colours.
     """
     ended = networks.loc[networks["dataset"] == dataset, ["recipe", "seed", "outcome"]]
     here = epochs[epochs["dataset"] == dataset].merge(ended, on=["recipe", "seed"])
-    names = named(here)
+    first = here.groupby("recipe")["learning_rate"].first()
+    rates = {str(arm): float(rate) for arm, rate in first.items()}
+    names = named(rates)
+    colours = coloured(rates, grid)
     kept = here[(here["outcome"] != "lost") & here["recipe"].isin(names)]
     medians = kept.groupby(["recipe", "epoch"])[MEASURES].median().reset_index()
     by_epoch = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, grid=False))
@@ -58,27 +60,31 @@ def mechanism(epochs: pd.DataFrame, networks: pd.DataFrame, dataset: str) -> Cha
         f"the ways to train on {title(dataset)}",
         CAPTION,
         [
-            panel("training loss (nats)", names, by_epoch, log_axis("train_loss")),
-            panel("active features", names, by_epoch, active),
-            panel("active features, by training loss", names, by_loss(), active),
+            panel("training loss (nats)", colours, by_epoch, log_axis("train_loss")),
+            panel("active features", colours, by_epoch, active),
+            panel("active features, by training loss", colours, by_loss(), active),
         ],
         {"medians": medians.assign(name=medians["recipe"].map(names))},
         Table(HEADS, [row(arm, name, ended, medians) for arm, name in names.items()]),
-        key=[Key(name, colour(arm), arm in DASHED) for arm, name in names.items()],
+        key=[Key(name, colours[arm], arm in DASHED) for arm, name in names.items()],
     )
 
 
-def named(epochs: pd.DataFrame) -> dict[str, str]:
-    """Name the arms that there are, by their rates."""
-    first = epochs.groupby("recipe")["learning_rate"].first()
-    others = {arm: float(first.get(arm, math.nan)) for arm in ("small", "large")}
-    return {
-        arm: NAMES[arm].format(rate=first[arm], **others) for arm in STEPS if arm in first.index
-    }
+def named(rates: Mapping[str, float]) -> dict[str, str]:
+    """Name the arms that there are, by the rates that they begin with."""
+    others = {arm: rates.get(arm, math.nan) for arm in ("small", "large")}
+    return {arm: NAMES[arm].format(rate=rates[arm], **others) for arm in SHOWN if arm in rates}
 
 
-def colour(arm: str) -> str:
-    return ramp(1 + max(STEPS.values()))[STEPS[arm]]
+def coloured(rates: Mapping[str, float], grid: Sequence[float]) -> dict[str, str]:
+    """Colour the arms as all figures colour their rates."""
+
+    def one(arm: str) -> str:
+        small, large = rates.get("small", rates[arm]), rates[arm]
+        share = BETWEEN.get(arm, 1.0)
+        return both(lambda theme: rate_colour(small + share * (large - small), grid, theme))
+
+    return {arm: one(arm) for arm in SHOWN if arm in rates}
 
 
 def by_loss() -> alt.X:
@@ -92,11 +98,11 @@ def by_loss() -> alt.X:
     )
 
 
-def panel(heading: str, names: Mapping[str, str], across: alt.X, up: alt.Y) -> Panel:
+def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) -> Panel:
     """Draw one quantity of every arm against another."""
-    domain = list(names)
-    colours = alt.Scale(domain=domain, range=[colour(arm) for arm in names])
-    dashes = alt.Scale(domain=domain, range=[[5, 3] if arm in DASHED else [1, 0] for arm in names])
+    arms = list(colours)
+    coloured = alt.Scale(domain=arms, range=list(colours.values()))
+    dashes = alt.Scale(domain=arms, range=[[5, 3] if arm in DASHED else [1, 0] for arm in arms])
     return (
         alt.Chart(alt.NamedData("medians"))
         .mark_line(strokeWidth=1.6, point={"size": 14})
@@ -104,7 +110,7 @@ def panel(heading: str, names: Mapping[str, str], across: alt.X, up: alt.Y) -> P
             x=across,
             y=up,
             order="epoch:Q",
-            color=alt.Color("recipe:N", scale=colours, legend=None),
+            color=alt.Color("recipe:N", scale=coloured, legend=None),
             strokeDash=alt.StrokeDash("recipe:N", scale=dashes, legend=None),
             tooltip=[
                 alt.Tooltip("name:N", title="rate"),

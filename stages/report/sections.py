@@ -42,14 +42,17 @@ def sections(study: Study, audit: Audit) -> Iterator[Section]:
     if audit.has(*FAILURE):
         drawn = {"": failure(*(tables[name] for name in FAILURE))}
         yield charts("failure", "At which rates networks are lost", LOST, drawn, unfolded=True)
+    grid = study.seeds.loc[study.seeds["role"] == "grid", "learning_rate"].unique().tolist()
     if audit.has(NETWORKS):
         networks = tables[NETWORKS]
-        grid = study.seeds.loc[study.seeds["role"] == "grid", "learning_rate"].unique().tolist()
         drawn = {title(each): ladder(networks, each, grid) for each in networks["dataset"].unique()}
         yield charts("ladder", "The ladder from the published protocol", RUNGS, drawn)
     if audit.has(NETWORKS, EPOCHS) and len(tables[EPOCHS]):
         epochs = tables[EPOCHS]
-        drawn = {title(e): mechanism(epochs, networks, e) for e in epochs["dataset"].unique()}
+        drawn = {
+            title(each): mechanism(epochs, networks, each, grid)
+            for each in epochs["dataset"].unique()
+        }
         yield charts(
             "mechanism", "Large steps, or too little training?", ARMS, drawn, unfolded=True
         )

@@ -16,6 +16,7 @@ from stages.report.look import GRID, MUTED, TEXT, both
 ENDS = ["gain", "gain_low", "gain_high"]
 UNITS = {"points": "{:+.2f} points", "factor": "× {:.2f}", "share": "{:+.0f} points"}
 """Unit of an effect → how it is written; shares are in points of share."""
+MINUS = "−"
 SHAPES = {"o": "circle", "s": "square", "D": "diamond"}
 VERDICTS = {"supported": LOOKS[0], "refuted": LOOKS[1]}
 """Verdict → the look of the effects that speak for it."""
@@ -91,7 +92,9 @@ def effect(row: pd.Series, column: str) -> str:
     value = float(row[column])
     if math.isnan(value):
         return UNKNOWN
-    return UNITS.get(str(row["unit"]), "{:.3g}").format(value).replace("inf", "∞")
+    return (
+        UNITS.get(str(row["unit"]), "{:.3g}").format(value).replace("inf", "∞").replace("-", MINUS)
+    )
 
 
 def forest(name: str, rows: pd.DataFrame, evidence: Table) -> Chart:

@@ -71,7 +71,7 @@ LOOKS = (
         ("#c2500a", "#f0a33a"),
     ),
     Look("equivalent", ("equivalent",), "D", "full", ("#59636e", "#9198a1")),
-    Look("open", (), "o", "none", ("#59636e", "#9198a1")),
+    Look("undecided", (), "o", "none", ("#59636e", "#9198a1")),
 )
 """The last one is that of all other results."""
 

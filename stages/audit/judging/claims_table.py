@@ -81,16 +81,14 @@ CHANGES_COLUMNS = [
 def claims_table(judged: Sequence[Judged], evidence: Evidence) -> pd.DataFrame:
     """Lay out one row per comparison and rung.
 
-    Those on core decide (`headline` is 1) and have effects with intervals; the same comparisons on
-    other rungs have p values and results alone.
+    Those on core decide (`headline` is 1); the same comparisons on other rungs decide nothing.
     """
     rows = []
     for each in judged:
         tested = [member.tested for member in each.members]
         for member, found in zip(each.members, corrected(tested), strict=True):
             row = _row(each.claim, CORE, member, found, evidence)
-            effect = member.tested.effect
-            rows.append(row | _effects(member.tested, effect) | {"verdict": each.decision.verdict})
+            rows.append(row | {"verdict": each.decision.verdict})
         if not each.members:
             rows.append(
                 {"claim": each.claim.key, "statement": each.claim.statement, "headline": 1}
@@ -163,6 +161,7 @@ def _row(
         "corrected_p_not_better": found.not_better,
         "corrected_p_not_worse": found.not_worse,
         "corrected_p_equivalent": found.equivalent,
+        **_effects(tested, tested.effect),
         "result": found.result,
     }
 
