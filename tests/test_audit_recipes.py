@@ -384,7 +384,8 @@ def laid_out(folder: Path) -> tuple[Path, list[str]]:
         folder,
         datasets=["mnist"],
         audit=audit
-        | {"ladder": ["core", "clipped"], "apart": ["large"], "groups": [7, 2], "networks": 1},
+        | {"ladder": ["core", "clipped"], "apart": ["large"], "groups": [7, 2], "networks": 1}
+        | {"rates": [0.1]},
     )
     cells = folder / "cells"
     places = ["core/7", "core/2", "clipped/7", "clipped/2", "large/7", "large/2", "gone/7"]
@@ -392,7 +393,8 @@ def laid_out(folder: Path) -> tuple[Path, list[str]]:
         target = cells / "mnist" / place
         target.mkdir(parents=True)
         seed = place.partition("/")[2]
-        text = f"learning_rate,seed,outcome,lost_step\n0.1,{seed},trained,\n"
+        rate = 0.384 if place.startswith("large") else 0.1
+        text = f"learning_rate,seed,outcome,lost_step\n{rate},{seed},trained,\n"
         (target / "networks.csv").write_text(text, encoding="utf-8")
         text = f"{EPOCHS}\n0.384,{seed},1,0.25,0.9,0.8,0.1,12,7\n"
         (target / "epochs.csv").write_text(text, encoding="utf-8")
@@ -416,7 +418,7 @@ def test_what_params_name_is_gathered_in_their_order(
         "mnist,core,0.1,2,trained,\n"
         "mnist,clipped,0.1,7,trained,\n"
         "mnist,clipped,0.1,2,trained,\n"
-        "mnist,large,0.1,7,trained,\n"
+        "mnist,large,0.384,7,trained,\n"
     )
     assert (folder / "tables" / "epochs.csv").read_text(encoding="utf-8") == (
         f"dataset,recipe,{EPOCHS}\nmnist,large,0.384,7,1,0.25,0.9,0.8,0.1,12,7\n"
@@ -451,15 +453,43 @@ def test_an_absent_cell_is_named_with_the_command_that_makes_it(
     assert not (folder / "tables").exists()
 
 
+HEAD, ROW = "learning_rate,seed,outcome,lost_step\n", "0.1,7,trained,\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("learning_rate,outcome\n0.1,trained\n", "networks.csv lacks the columns seed"),
+        (HEAD, "its networks are not those that params.yaml names"),
+        (f"{HEAD}0.1,8,trained,\n", "its networks are not those that params.yaml names"),
+        (f"{HEAD}0.2,7,trained,\n", "its networks are not those that params.yaml names"),
+        (HEAD + 2 * ROW, "it holds a row twice"),
+        (f"{HEAD}0.1,7,tired,\n", "outcome is none of lost, trained, undertrained"),
+        (f"{HEAD}0.1,7,,\n", "outcome is none of lost, trained, undertrained"),
+        (f"{HEAD}0.1,7,lost,soon\n", "lost_step holds what is no number"),
+        (f"{HEAD}9,0.1,7,trained,\n", "its rows have more values than its header has names"),
+    ],
+)
 def test_a_damaged_cell_is_named_with_the_command_that_makes_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
 ) -> None:
     cells, _ = laid_out(folder)
     path = cells / "mnist" / "core" / "7" / "networks.csv"
-    path.write_text("learning_rate,outcome\n0.1,trained\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as refused:
         gather_in(folder, monkeypatch)
     assert str(refused.value) == (
-        f"{path} is damaged (networks.csv lacks the columns seed): make it anew with: "
+        f"{path} is damaged ({told}): make it anew with: "
         f"dvc repro --force --single-item audit/dvc.yaml:measure@mnist-core-7"
     )
+
+
+def test_an_epoch_of_a_cell_that_is_there_twice_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, _ = laid_out(folder)
+    path = cells / "mnist" / "large" / "7" / "epochs.csv"
+    head, row = path.read_text(encoding="utf-8").splitlines()
+    path.write_text(f"{head}\n{row}\n{row}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"epochs\.csv is damaged \(it holds a row twice\)"):
+        gather_in(folder, monkeypatch)

@@ -181,9 +181,21 @@ def test_tables_without_a_rate_in_common_are_refused(repository: Path) -> None:
     )
 
 
-def test_a_damaged_table_is_named(repository: Path) -> None:
-    (repository / "metrics" / "seeds.csv").write_text("", encoding="utf-8")
+DAMAGES = {
+    "No columns to parse from file": lambda _: b"",
+    "it lacks the columns seed": lambda text: text.replace(b"seed", b"seat", 1),
+    "it lacks the columns outcome": lambda text: text.replace(b"outcome", b"income", 1),
+    "learning_rate holds what is no number": lambda text: text.replace(b"0.", b"O.", 40),
+    "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte": (
+        lambda text: b"\xff" + text
+    ),
+}
+
+
+@pytest.mark.parametrize("told", DAMAGES)
+def test_a_damaged_table_is_named(repository: Path, told: str) -> None:
+    path = repository / "metrics" / "seeds.csv"
+    path.write_bytes(DAMAGES[told](path.read_bytes()))
     assert compare(repository, status=1) == (
-        "error: metrics/seeds.csv of workspace is damaged (No columns to parse from file): make it "
-        "anew with: dvc repro\n"
+        f"error: metrics/seeds.csv of workspace is damaged ({told}): make it anew with: dvc repro\n"
     )

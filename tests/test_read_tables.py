@@ -37,6 +37,11 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: f"{text}1,2,3,4,5,6\n",
         "Error tokenizing data. C error: Expected 5 fields in line 4, saw 6",
     ),
+    "rows of more values than the header": (
+        lambda text: text.replace("mnist", "1,mnist"),
+        "its rows have more values than its header has names",
+    ),
+    "no outcome": (lambda text: text.replace("trained", ""), "outcome is missing in a row"),
     "an unknown outcome": (
         lambda text: text.replace("trained", "tired"),
         "outcome is none of lost, trained, undertrained",
@@ -89,7 +94,7 @@ def test_an_epoch_tells_rows_of_a_network_apart(tmp_path: Path) -> None:
 
 def test_the_last_hidden_layer_is_the_one_with_the_largest_number(tmp_path: Path) -> None:
     drawn = evidence(cells=[("mnist", "core", 0.1)]).networks.drop(columns="feature_sparsity")
-    table = drawn.assign(feature_sparsity_10=0.125, lost_how="exploded")
+    table = drawn.assign(feature_sparsity_10=0.125, feature_sparsity_x=0.5, lost_how="exploded")
     assert last_layer(table) == "feature_sparsity_10"
     table.to_csv(tmp_path / "networks.csv", index=False)
     assert networks(tmp_path)["feature_sparsity"].tolist() == [0.125] * 20

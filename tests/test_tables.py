@@ -110,8 +110,12 @@ def test_table_to_read_has_the_rates_in_order_and_means_of_trained_seeds(project
 
 
 def test_table_to_read_has_no_intervals_of_two_seeds_and_keeps_all_decimals(project: Path) -> None:
-    for path in (project / "metrics" / "runs").glob("*/*/networks.csv"):
-        pd.read_csv(path).query("seed in (9, 42)").to_csv(path, index=False)
+    for folder in (project / "metrics" / "runs").glob("*/*"):
+        for name in ("history", "networks", "features", "sharpness"):
+            path = folder / f"{name}.csv"
+            pd.read_csv(path).query("seed in (9, 42)").to_csv(path, index=False)
+        facts = json.loads((folder / "run.json").read_text("utf-8"))
+        (folder / "run.json").write_text(json.dumps(facts | {"seeds": [9, 42]}), encoding="utf-8")
     only_digits = PARAMS.replace("[mnist, digits]", "[digits]")
     (project / "params.yaml").write_text(only_digits, encoding="utf-8")
     aggregate.main()
@@ -250,6 +254,29 @@ def test_an_absent_run_is_named_with_the_remedy(project: Path, place: str, stage
         f"metrics/runs/{place}/networks.csv does not exist: "
         f"make it with: dvc repro --force --single-item {stage}"
     )
+
+
+@pytest.mark.parametrize("damage", ["rows cut off", "the last row twice", "another seed"])
+@pytest.mark.parametrize("table", ["networks", "history", "features", "sharpness"])
+def test_rows_that_are_not_those_of_the_run_are_refused(
+    project: Path, table: str, damage: str
+) -> None:
+    path = project / "metrics" / "runs" / "digits" / "1" / f"{table}.csv"
+    head, *rows = path.read_text("utf-8").splitlines()
+    damaged = {
+        "rows cut off": [],
+        "the last row twice": [*rows, rows[-1]],
+        "another seed": [*rows[:-1], f"77,{rows[-1].partition(',')[2]}"],
+    }
+    path.write_text("\n".join([head, *damaged[damage], ""]), encoding="utf-8")
+    with pytest.raises(UserError) as refusal:
+        aggregate.main()
+    assert str(refusal.value) == (
+        f"metrics/runs/digits/1/{table}.csv is damaged (it lacks rows, has some twice, or has "
+        f"those of other networks): make it anew with: dvc repro --force --single-item "
+        f"record@digits-1"
+    )
+    assert made(project) == {}
 
 
 def test_a_run_that_the_parameters_do_not_name_leaves_no_trace(project: Path) -> None:

@@ -27,6 +27,10 @@ from tools.agreement import LEVEL, agreement, cell_columns, shared_cells
 NETWORKS = ("metrics/seeds.csv", "metrics/audit/networks.csv")
 """One row per network."""
 CLAIMS = "metrics/claims.csv"
+NEEDED = {CLAIMS: ("claim", "verdict"), **dict.fromkeys(NETWORKS, ("seed", "outcome"))}
+"""Table → the columns without which it cannot be compared."""
+TEXTS = {"dataset", "role", "recipe", "outcome", "lost_how"}
+"""The columns of tables of networks that hold text; all others hold numbers."""
 WORKSPACE = "workspace"
 SHOWN = 10
 """Rows of the table of the largest differences."""
@@ -52,12 +56,13 @@ class Version:
         Raises:
             UserError: It is damaged.
         """
-        text = self.text(path)
-        if text is None:
-            return None
         try:
-            return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
-        except ValueError as error:
+            text = self.text(path)
+            if text is None:
+                return None
+            table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+            return _checked(path, table)
+        except (OSError, ValueError) as error:
             raise self._damaged(path, error, "make it anew with: dvc repro") from None
 
     def parameters(self) -> dict[str, Any]:
@@ -69,11 +74,25 @@ class Version:
         path = "params.yaml"
         try:
             return dict(YAML(typ="safe").load(self.text(path) or "{}"))
-        except (YAMLError, TypeError, ValueError) as error:
+        except (YAMLError, OSError, TypeError, ValueError) as error:
             raise self._damaged(path, error, f"restore it with git restore {path}") from None
 
     def _damaged(self, path: str, error: Exception, remedy: str) -> UserError:
         return UserError(f"{path} of {self.name} is damaged ({_one_line(error)}): {remedy}")
+
+
+def _checked(path: str, table: pd.DataFrame) -> pd.DataFrame:
+    """See that a table has what is compared.
+
+    Raises:
+        ValueError: It lacks a column, or holds text where numbers belong.
+    """
+    if absent := [name for name in NEEDED[path] if name not in table]:
+        raise ValueError(f"it lacks the columns {', '.join(absent)}")
+    for name in table if path in NETWORKS else ():
+        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds what is no number")
+    return table
 
 
 def _one_line(error: Exception) -> str:

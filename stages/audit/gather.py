@@ -28,6 +28,9 @@ COLUMNS = {
     },
 }
 """Table → columns without which it cannot be what it should be; all are laid out as they are."""
+OUTCOMES = {"trained", "undertrained", "lost"}
+TEXTS = {"outcome", "lost_how"}
+"""The columns that hold text; all others hold numbers."""
 DIGITS = 6
 """Significant digits in the tables."""
 
@@ -44,7 +47,7 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
 
     Args:
         cells: Holds <dataset>/<recipe>/<group>/networks.csv and epochs.csv.
-        declared: Which datasets, recipes and groups.
+        declared: Which datasets, recipes, groups and rates.
 
     Returns:
         `networks` and `epochs`, with the dataset and the recipe in front.
@@ -61,8 +64,14 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
             folder = cells / dataset / name / str(group)
             target = f"audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
             kinds = ["networks", "epochs"] if audit.recipes[name].by_epoch else ["networks"]
+            seeds = range(group, group + audit.networks)
+            named_networks = {
+                (f"{rate:.{DIGITS}g}", seed)
+                for rate in audit.recipes[name].rates or audit.rates
+                for seed in seeds
+            }
             for kind in kinds:
-                table = _read(folder / f"{kind}.csv", COLUMNS[kind], target)
+                table = _read(folder / f"{kind}.csv", kind, named_networks, target)
                 table.insert(0, "dataset", dataset)
                 table.insert(1, "recipe", name)
                 tables[kind].append(table)
@@ -74,14 +83,42 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
     }
 
 
-def _read(path: Path, columns: dict[str, str], target: str) -> pd.DataFrame:
+Networks = set[tuple[str, int]]
+"""Rate, as it is written, and seed of each network."""
+
+
+def _read(path: Path, kind: str, networks: Networks, target: str) -> pd.DataFrame:
     command = f"dvc repro --force --single-item {target}"
     try:
-        return read_table(path, columns, more=True)
+        return _checked(read_table(path, COLUMNS[kind], more=True), kind, networks)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: make it with: {command}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): make it anew with: {command}") from None
+
+
+def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame:
+    """See that a table holds its networks, each once, and numbers.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise ValueError("its rows have more values than its header has names")
+    for name in table:
+        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds what is no number")
+    keys = ["learning_rate", "seed", *["epoch"] * (kind == "epochs")]
+    if table.duplicated(keys).any():
+        raise ValueError("it holds a row twice")
+    rates = table["learning_rate"].map(f"{{:.{DIGITS}g}}".format)
+    found = {*zip(rates, table["seed"], strict=True)}
+    # A network that explodes in its first epoch has no row in the table of epochs.
+    if found - networks or (kind == "networks" and networks - found):
+        raise ValueError("its networks are not those that params.yaml names")
+    if kind == "networks" and not {*table["outcome"]} <= OUTCOMES:
+        raise ValueError(f"outcome is none of {', '.join(sorted(OUTCOMES))}")
+    return table
 
 
 def main() -> None:

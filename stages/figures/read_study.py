@@ -40,6 +40,11 @@ def read_table(path: Path, columns: set[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged ({reason}): make it anew with: dvc repro") from None
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise UserError(
+            f"{path} is damaged (its rows have more values than its header has names): make it "
+            f"anew with: dvc repro"
+        )
     absent = ", ".join(sorted(columns - set(table.columns)))
     if absent:
         raise UserError(f"{path} lacks the columns {absent}: make it anew with: dvc repro")

@@ -44,8 +44,8 @@ class Study:
     @property
     def layers(self) -> list[int]:
         """Numbers of the hidden layers, in order."""
-        names = self.seeds.columns[self.seeds.columns.str.startswith(f"{SPARSITY}_")]
-        return sorted(int(name.rpartition("_")[2]) for name in names)
+        numbers = self.seeds.columns.str.extract(rf"^{SPARSITY}_(\d+)$", expand=False)
+        return sorted(numbers.dropna().astype(int))
 
 
 def of_dataset(table: pd.DataFrame, dataset: str) -> pd.DataFrame:

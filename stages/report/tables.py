@@ -85,6 +85,10 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged ({reason}): {MAKE}") from None
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise UserError(
+            f"{path} is damaged (its rows have more values than its header has names): {MAKE}"
+        )
     if absent := ", ".join(name for name in columns if name not in table):
         raise UserError(f"{path} lacks the columns {absent}: {MAKE}")
     return table

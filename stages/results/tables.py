@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stages.common.parameters import CANDIDATE
 from stages.diagnostics import diagnostics_files
 from stages.diagnostics.diagnostics_files import Measured
 from stages.results.parameters import AggregateParams
+from stages.training import run_files
 
 CONFIDENCE = 0.95
 FEWEST_FOR_AN_INTERVAL = 3
@@ -71,7 +73,40 @@ def gather(declared: AggregateParams, runs: Path) -> Iterator[StudyRun]:
                         f"{folder / 'run.json'} says {fact} {found} instead of {expected}: "
                         "make it anew with: dvc repro"
                     )
+            if table := next(_incomplete(measured), None):
+                command = run_files.remedy(folder, "record", "record_candidate")
+                raise UserError(
+                    f"{folder / table}.csv is damaged (it lacks rows, has some twice, or has those "
+                    f"of other networks): make it anew with: {command}"
+                )
             yield StudyRun(dataset, role, float(rate), measured)
+
+
+def _incomplete(measured: Measured) -> Iterator[str]:
+    """Name the tables whose rows are not those of the run's networks and epochs.
+
+    An exploded network is not measured from then on; all are at the start, epoch 0.
+    """
+    seeds, epochs = measured.facts["seeds"], measured.facts["epochs"]
+    starts = {*product(seeds, [0])}
+    trained = {*product(seeds, range(1, epochs + 1))}
+    if sorted(measured.networks["seed"]) != sorted(seeds):
+        yield "networks"
+    if sorted(_places(measured.history)) != sorted(trained):
+        yield "history"
+    sharpness = _places(measured.sharpness)
+    if len({*sharpness}) < len(sharpness) or not starts <= {*sharpness} <= starts | trained:
+        yield "sharpness"
+    layers = max(1, measured.features["layer"].nunique())
+    if sorted(_places(measured.features)) != sorted(sharpness * layers):
+        yield "features"
+    if measured.features.duplicated(["seed", "epoch", "layer"]).any():
+        yield "features"
+
+
+def _places(table: pd.DataFrame) -> list[tuple[int, int]]:
+    """List the seed and the epoch of each row."""
+    return [*zip(table["seed"], table["epoch"], strict=True)]
 
 
 def history_table(study: Sequence[StudyRun]) -> pd.DataFrame:

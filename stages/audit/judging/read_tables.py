@@ -1,5 +1,6 @@
 """Read the audit's tables."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ KNOWN: Mapping[str, set[Any]] = {
 }
 """What a column may hold, unless it is missing."""
 
+ALWAYS = {*PLACE, "outcome"}
+"""What no row of any table lacks."""
+
 
 def networks(folder: Path) -> pd.DataFrame:
     """Read one row per network; `feature_sparsity` is added, that of the last hidden layer.
@@ -88,8 +92,12 @@ def failure(folder: Path) -> pd.DataFrame:
 
 def last_layer(table: pd.DataFrame) -> str:
     """Name the column with the active features of the last hidden layer."""
-    layers = (name for name in map(str, table) if name.startswith("feature_sparsity_"))
-    return max(layers, key=lambda name: int(name.rpartition("_")[2]))
+    return max(_layers(table), key=lambda name: int(name.rpartition("_")[2]))
+
+
+def _layers(table: pd.DataFrame) -> list[str]:
+    """Name the columns with active features, a layer each."""
+    return [name for name in map(str, table) if re.fullmatch(r"feature_sparsity_\d+", name)]
 
 
 def read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -114,15 +122,18 @@ def read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise ValueError("its rows have more values than its header has names")
     if absent := [name for name in columns if name not in table]:
         raise ValueError(f"it lacks the columns {', '.join(absent)}")
     if table.empty:  # It holds nothing that tells its types.
         return table.astype({**columns})
-    names = map(str, table)
-    layers = {name: "float64" for name in names if name.startswith("feature_sparsity_")}
+    layers = dict.fromkeys(_layers(table), "float64")
     for name, kind in {**columns, **layers}.items():
         if kind in NUMBERS and len(table) and table[name].dtype.kind not in NUMBERS[kind]:
             raise ValueError(f"{name} holds what is no {kind}")
+        if name in ALWAYS and table[name].isna().any():
+            raise ValueError(f"{name} is missing in a row")
         if name in KNOWN and not set(table[name].dropna()) <= KNOWN[name]:
             raise ValueError(f"{name} is none of {', '.join(map(str, sorted(KNOWN[name])))}")
     keys = [name for name in (*PLACE, "epoch") if name in columns]
