@@ -19,12 +19,14 @@ FASTER = {
     **{"effect": 0.85, "effect_low": 0.8, "effect_high": 0.9},
     **{"gain": 1.7, "gain_low": 1.1, "gain_high": 2.3},
     "result": "better",
+    "decides": 0,
     "verdict": "undecided",
+    **{"lower_half": "undecided", "upper_half": "refuted"},
 }
 CLAIMS = (
     FASTER,
     FASTER
-    | {"quantity": "steps_to_lower_threshold", "result": "open"}
+    | {"quantity": "steps_to_lower_threshold", "result": "open", "decides": 1}
     | {"effect": 1.1, "effect_low": 0.7, "effect_high": np.inf}
     | {"gain": -1.0, "gain_low": -np.inf, "gain_high": 3.0},
     FASTER
@@ -43,7 +45,7 @@ CLAIMS = (
         "claim": "printed",
         "statement": "The printed numbers are the notebook's.",
         **{"recipe": "core", "headline": 1, "comparison": "printed and the notebook's"},
-        **{"result": "not so", "verdict": "refuted"},
+        **{"result": "not so", "decides": 1, "verdict": "refuted"},
     },
 )
 """Two comparisons that decide a claim, one of them open without a bound; claims without gains."""

@@ -15,7 +15,7 @@ from stages.audit.judging.claims_table import changes_table, claims_table
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.read_tables import FAILURE
 from stages.audit.judging.report import between, failures, report, reproduction, scope, section
-from stages.audit.judging.sentences import number, p_text, verdict_sentence
+from stages.audit.judging.sentences import headline_effect, number, p_text, verdict_sentence
 from stages.audit.judging.tested import Scale
 from stages.audit.judging.verdicts import Judged, Verdict, judge, networks_needed
 from tests.drawn_audit import BY_KEY, Arms, Told, cells_of, evidence
@@ -68,7 +68,21 @@ def test_every_comparison_of_core_decides(table: pd.DataFrame) -> None:
         claim.key: len(claim.comparisons) for claim in CLAIMS
     }
     assert headline["verdict"].notna().all()
-    assert table.loc[table["headline"] == 0, "verdict"].isna().all()
+    others = table.loc[table["headline"] == 0, ["decides", "verdict", "lower_half", "upper_half"]]
+    assert others.isna().all(axis=None)
+
+
+def test_one_comparison_decides_and_halves_have_verdicts(
+    table: pd.DataFrame, drawn: Evidence
+) -> None:
+    rows = table[table["headline"] == 1].set_index("claim")
+    assert rows["decides"].groupby("claim").sum().to_dict() == dict.fromkeys(BY_KEY, 1)
+    for each in judge(drawn):
+        mine = rows.loc[[each.claim.key]]
+        assert {*mine["lower_half"]} == {each.lower}
+        assert {*mine["upper_half"]} == {each.upper}
+        told = mine.loc[mine["decides"] == 1, "comparison"].iloc[0]
+        assert headline_effect(each).startswith(told)
 
 
 def test_comparisons_on_other_rungs_have_effects_too(table: pd.DataFrame) -> None:

@@ -54,6 +54,7 @@ PLACEHOLDERS = {
     "<group>": r"\d+",
     "<other>": "other_|",
     "<end>": "_low|_high|",
+    "<half>": "lower|upper",
     "<when>": "matched_|last_",
     "<test>": "difference|not_better|not_worse|equivalent",
     "<period>": r"in_epoch_1|in_epochs_2_3|later",

@@ -276,7 +276,8 @@ def test_the_table_of_networks_has_every_epoch_until_they_are_lost(page: Page) -
 
 def test_a_verdict_unfolds_to_its_comparisons(page: Page) -> None:
     assert page.locator("#verdicts details.claim > summary").all_inner_texts() == [
-        "undecided Larger rates converge faster.",
+        "undecided Larger rates converge faster.\n"
+        "0.3 against 0.1, lower threshold (MNIST): × 1.10 (× 0.70 to × ∞)",
         "supported 0.6 is unstable.",
         "refuted The printed numbers are the notebook's.",
     ]
@@ -295,6 +296,11 @@ def test_a_verdict_unfolds_to_its_comparisons(page: Page) -> None:
             *("× 0.70", "× 0.60 to × 0.80", "better"),
         ],
     ]
+    assert (
+        page.locator("#about-faster > p")
+        .inner_text()
+        .endswith("The halves of the seeds, judged alone: undecided, refuted.")
+    )
     assert cells(page, "#about-printed")[1:] == [
         ["core (decides)", "printed and the notebook's", "–", "–", "not so"]
     ]

@@ -32,8 +32,12 @@ class Claim(NamedTuple):
     statement: str
     verdict: str
     colour: str
+    effect: str
+    """That of the comparison that decides, with its name; empty where there is none."""
     rule: str
     """What is compared."""
+    halves: str
+    """What either half of the seeds says alone; empty where nothing is measured."""
     chart: Chart | None
     """Its comparisons, where they have effects."""
     table: Table
@@ -54,26 +58,46 @@ def claim(name: str, rows: pd.DataFrame) -> Claim:
     evidence = Table(HEADS, [line(row) for _, row in rows.iterrows()])
     effects = rows[rows["headline"] == 1].dropna(subset="gain")
     verdict = str(next(iter(rows["verdict"].dropna()), "not run"))
+    deciding = effects[effects["decides"] == 1]
     return Claim(
         name,
         str(rows["statement"].iloc[0]),
         verdict,
         both(VERDICTS[verdict].colour) if verdict in VERDICTS else TEXT,
+        "" if deciding.empty else told(deciding.iloc[0]),
         rules.get(name, ""),
+        "" if effects.empty else halves(effects.iloc[0]),
         None if effects.empty else forest(name, effects, evidence),
         evidence,
     )
 
 
+def told(row: pd.Series) -> str:
+    """Write a comparison and its effect."""
+    return f"{compared(row)}: {effect(row, 'effect')} ({interval(row)})"
+
+
+def halves(row: pd.Series) -> str:
+    """Write what either half of the seeds says."""
+    if row["lower_half"] == row["upper_half"]:
+        return f"Each half of the seeds, judged alone: {row['lower_half']}."
+    return f"The halves of the seeds, judged alone: {row['lower_half']}, {row['upper_half']}."
+
+
+def interval(row: pd.Series) -> str:
+    """Write the interval of an effect."""
+    ends = effect(row, "effect_low"), effect(row, "effect_high")
+    return UNKNOWN if UNKNOWN in ends else " to ".join(ends)
+
+
 def line(row: pd.Series) -> list[str]:
     """Write a comparison for the table."""
     recipe = str(row["recipe"])
-    ends = effect(row, "effect_low"), effect(row, "effect_high")
     return [
         TITLES.get(recipe, recipe) + " (decides)" * (row["headline"] == 1),
         compared(row) if known(row["comparison"]) else UNKNOWN,
         effect(row, "effect"),
-        UNKNOWN if UNKNOWN in ends else " to ".join(ends),
+        interval(row),
         str(row["result"]),
     ]
 

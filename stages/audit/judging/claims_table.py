@@ -22,7 +22,7 @@ from stages.audit.judging.read_tables import last_layer
 from stages.audit.judging.rungs import CORE, RUNGS
 from stages.audit.judging.statistics import NOTHING, Effect
 from stages.audit.judging.tested import Bounded, Tested
-from stages.audit.judging.verdicts import Corrected, Judged, Member, corrected
+from stages.audit.judging.verdicts import Corrected, Judged, Member, corrected, deciding
 
 PLACES = [
     "table",
@@ -62,7 +62,10 @@ CLAIMS_COLUMNS = [
     *EFFECTS,
     "survivors_effect",
     "result",
+    "decides",
     "verdict",
+    "lower_half",
+    "upper_half",
 ]
 CHANGES_COLUMNS = [
     "claim",
@@ -85,14 +88,21 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> pd.DataFrame:
     """
     rows = []
     for each in judged:
+        verdicts = {
+            "verdict": each.decision.verdict,
+            "lower_half": each.lower,
+            "upper_half": each.upper,
+        }
         tested = [member.tested for member in each.members]
         for member, found in zip(each.members, corrected(tested), strict=True):
             row = _row(each.claim, CORE, member, found, evidence)
-            rows.append(row | {"verdict": each.decision.verdict})
+            decides = member is deciding(each.claim, each.members, each.decision.leaning)
+            rows.append(row | {"decides": int(decides)} | verdicts)
         if not each.members:
             rows.append(
                 {"claim": each.claim.key, "statement": each.claim.statement, "headline": 1}
-                | {"recipe": CORE, "result": "not run", "verdict": each.decision.verdict}
+                | {"recipe": CORE, "result": "not run", "decides": 0}
+                | verdicts
             )
     rows += [row for claim in CLAIMS for rung in RUNGS for row in _on_rung(claim, rung, evidence)]
     return pd.DataFrame(rows, columns=CLAIMS_COLUMNS)
