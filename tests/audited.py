@@ -37,9 +37,11 @@ CLAIMS = (
         "statement": "0.6 is unstable.",
         "comparison": "0.6",
         **{"dataset": "fashion_mnist", "recipe": "core", "headline": 1},
-        **{"unit": "share", "quantity": "lost", "among": "all"},
-        **{"effect": 95.0, "effect_low": 75.0, "effect_high": 100.0},
+        **{"unit": "share", "quantity": "lost", "among": "all", "bound": 0.25},
+        **{"effect": 70.0, "effect_low": 50.0, "effect_high": 75.0},
+        **{"gain": 3.5, "gain_low": 2.5, "gain_high": 3.75, "decides": 1},
         **{"result": "above", "verdict": "supported"},
+        **{"lower_half": "supported", "upper_half": "supported"},
     },
     {
         "claim": "printed",

@@ -24,7 +24,14 @@ RATES = ("0.1", "0.2 (candidate)", "0.3", "0.6")
 SEEDS = (11, 12, 13, 14)
 PANELS = 6
 CHARTS = {
-    *("claim-faster", "ends", "mnist-by-epoch", "fashion_mnist-by-epoch", "failure"),
+    *(
+        "claim-faster",
+        "claim-unstable",
+        "ends",
+        "mnist-by-epoch",
+        "fashion_mnist-by-epoch",
+        "failure",
+    ),
     *("mnist-ladder", "fashion_mnist-ladder", "mnist-mechanism", "fashion_mnist-mechanism"),
 }
 MARKS = "[class*='role-mark'] :is(path, line, rect)"
@@ -278,7 +285,8 @@ def test_a_verdict_unfolds_to_its_comparisons(page: Page) -> None:
     assert page.locator("#verdicts details.claim > summary").all_inner_texts() == [
         "undecided Larger rates converge faster.\n"
         "0.3 against 0.1, lower threshold (MNIST): × 1.10 (× 0.70 to × ∞)",
-        "supported 0.6 is unstable.",
+        "supported 0.6 is unstable.\n"
+        "0.6, share lost (Fashion-MNIST), against 25 %: 95 % (75 to 100)",
         "refuted The printed numbers are the notebook's.",
     ]
     assert cells(page, "#about-faster") == [
@@ -301,6 +309,8 @@ def test_a_verdict_unfolds_to_its_comparisons(page: Page) -> None:
         .inner_text()
         .endswith("The halves of the seeds, judged alone: undecided, refuted.")
     )
+    unstable = page.locator("#about-unstable > p").inner_text()
+    assert unstable.endswith("Each half of the seeds, judged alone: supported.")
     assert cells(page, "#about-printed")[1:] == [
         ["core (decides)", "printed and the notebook's", "–", "–", "not so"]
     ]

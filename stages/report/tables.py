@@ -21,6 +21,7 @@ COLUMNS = {
             "quantity",
             "headline",
             "comparison",
+            "bound",
             "unit",
             "result",
             "decides",

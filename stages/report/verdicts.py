@@ -14,8 +14,15 @@ from stages.report.chart import UNKNOWN, Chart, Key, Panel, Table, known
 from stages.report.look import GRID, MUTED, TEXT, both
 
 ENDS = ["gain", "gain_low", "gain_high"]
-UNITS = {"points": "{:+.2f} points", "factor": "× {:.2f}", "share": "{:+.0f} points"}
-"""Unit of an effect → how it is written; shares are in points of share."""
+UNITS = {
+    "points": ("{:+.2f}", " points"),
+    "factor": ("× {:.2f}", ""),
+    "share": ("{:+.0f}", " points"),
+    "margins": ("{:+.1f}", " margins"),
+    "bound": ("{:.0f}", " %"),
+}
+"""Unit of an effect → how its number is written, and what follows it. Shares are in points of the
+share; one that is held against a bound is written as it is."""
 MINUS = "−"
 SHAPES = {"o": "circle", "s": "square", "D": "diamond"}
 VERDICTS = {"supported": LOOKS[0], "refuted": LOOKS[1]}
@@ -74,7 +81,8 @@ def claim(name: str, rows: pd.DataFrame) -> Claim:
 
 def told(row: pd.Series) -> str:
     """Write a comparison and its effect."""
-    return f"{compared(row)}: {effect(row, 'effect')} ({interval(row)})"
+    against = f", against {100 * row['bound']:.0f} %" if known(row["bound"]) else ""
+    return f"{compared(row)}{against}: {effect(row)} ({interval(row)})"
 
 
 def halves(row: pd.Series) -> str:
@@ -86,8 +94,8 @@ def halves(row: pd.Series) -> str:
 
 def interval(row: pd.Series) -> str:
     """Write the interval of an effect."""
-    ends = effect(row, "effect_low"), effect(row, "effect_high")
-    return UNKNOWN if UNKNOWN in ends else " to ".join(ends)
+    low, high = written(row, "effect_low"), written(row, "effect_high")
+    return UNKNOWN if UNKNOWN in (low, high) else f"{low} to {high}"
 
 
 def line(row: pd.Series) -> list[str]:
@@ -96,7 +104,7 @@ def line(row: pd.Series) -> list[str]:
     return [
         TITLES.get(recipe, recipe) + " (decides)" * (row["headline"] == 1),
         compared(row) if known(row["comparison"]) else UNKNOWN,
-        effect(row, "effect"),
+        effect(row),
         interval(row),
         str(row["result"]),
     ]
@@ -111,14 +119,23 @@ def compared(row: pd.Series) -> str:
     return named if any(each in named for each in datasets) else f"{named} ({', '.join(datasets)})"
 
 
-def effect(row: pd.Series, column: str) -> str:
-    """Write an effect, or an end of its interval, in its unit."""
-    value = float(row[column])
+def effect(row: pd.Series) -> str:
+    """Write an effect, with its unit."""
+    number = written(row, "effect")
+    return number if number == UNKNOWN else number + in_unit(row)[1]
+
+
+def written(row: pd.Series, column: str) -> str:
+    """Write the number of an effect, or of an end of its interval."""
+    value = float(row[column]) + (100 * row["bound"] if known(row["bound"]) else 0)
     if math.isnan(value):
         return UNKNOWN
-    return (
-        UNITS.get(str(row["unit"]), "{:.3g}").format(value).replace("inf", "∞").replace("-", MINUS)
-    )
+    return in_unit(row)[0].format(value).replace("inf", "∞").replace("-", MINUS)
+
+
+def in_unit(row: pd.Series) -> tuple[str, str]:
+    """Choose how an effect is written."""
+    return UNITS["bound" if known(row["bound"]) else str(row["unit"])]
 
 
 def forest(name: str, rows: pd.DataFrame, evidence: Table) -> Chart:
@@ -128,7 +145,7 @@ def forest(name: str, rows: pd.DataFrame, evidence: Table) -> Chart:
     drawn = rows[["result"]].assign(
         **{end: rows[end].clip(-limit, limit) for end in ENDS},
         compared=[compared(row) for _, row in rows.iterrows()],
-        effect=[effect(row, "effect") for _, row in rows.iterrows()],
+        effect=[effect(row) for _, row in rows.iterrows()],
         look=rows["result"].map(looks).fillna(LOOKS[-1].name),
     )
     present = [look for look in LOOKS if (drawn["look"] == look.name).any()]
