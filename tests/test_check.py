@@ -123,7 +123,7 @@ def of_recipe(name: str) -> str:
     ("changes", "key"),
     [
         ({}, of_recipe("small_batch")),
-        ({"audit.apart": ["conventional"]}, of_recipe("core")),
+        ({"audit.apart": ["conventional"]}, of_recipe("as_published")),
         ({"audit.apart": ["conventional"], "seeds": list(range(60))}, SEEDS),
         (
             {"audit.recipes.clipped.rates": [n + 1 for n in range(100)]},
