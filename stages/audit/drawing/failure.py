@@ -23,10 +23,10 @@ MARGIN = 1.04
 """Factor by which the axis reaches beyond the rates."""
 PANEL_INCHES = 2.5
 CAPTION = (
-    "Mark: observed share of the networks at a rate, with Wilson's 95 % interval. Line: the share "
-    "by the fitted hazard (complementary log-log, linear in the logarithm of the rate), with its "
-    "95 % bootstrap band. Where the networks do not determine a line, a block shows between which "
-    "rates it rises."
+    "Mark: observed share of the networks at a rate, with Wilson's 95 % interval; recipes stand "
+    "side by side around their rate. Line: the share by the fitted hazard (complementary log-log, "
+    "linear in the logarithm of the rate), with its 95 % bootstrap band. Where the networks do not "
+    "determine a line, a block shows between which rates it rises."
 )
 
 
