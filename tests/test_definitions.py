@@ -49,11 +49,14 @@ def watched(repository: Path, tmp_path: Path, command: str) -> dict[str, set[str
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
     log = tmp_path / "log"
+    # Nothing is compiled yet, so that every module's source is read.
+    for compiled in repository.rglob("__pycache__"):
+        shutil.rmtree(compiled)
     ended = run(
         repository,
         *command.split(),
         PYTHONPATH=str(tmp_path / "hook"),
-        PYTHONPYCACHEPREFIX=str(tmp_path / "compiled"),  # where nothing is yet: sources are read
+        PYTHONDONTWRITEBYTECODE="1",
         WATCH_LOG=str(log),
         WATCH_ROOT=str(repository),
         WORKERS="2",

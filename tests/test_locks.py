@@ -15,13 +15,13 @@ FAULTS = {
         LOCK[:-12],
         "expected a dictionary for dictionary value @ data['stages']['check']",
     ),
-    "in conflict": (b"<<<<<<< HEAD\n" + LOCK, "line 2: mapping values are not allowed here"),
+    "in conflict": (b"<<<<<<< HEAD\n" + LOCK, "line 2: mapping values are not allowed in this context"),
     "binary": (
         b"\xff\x00",
         "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
     ),
     "a list": (b"[1]", "expected a dictionary"),
-    "nested without end": (b"[" * 9999, "maximum recursion depth exceeded"),
+    "lists that never end": (b"[" * 9999, "line 2: did not find expected node content"),
 }
 
 

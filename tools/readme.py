@@ -2,8 +2,8 @@
 
     python -m tools.readme
 
-A table stands between two markers that name its source: metrics/grid.csv, of which four columns are
-shown, and metrics/claims.md, whose first table it is.
+A table stands between two markers that name its source: metrics/grid.csv, or the first table of
+metrics/claims.md. README shows a few of their columns.
 """
 
 import argparse
@@ -60,10 +60,23 @@ def percent(row: pd.Series, quantity: str, decimals: int) -> str:
     return f"{mean:.{decimals}f}" + (f" ± {high - mean:.{decimals}f}" if pd.notna(high) else "")
 
 
-def first_table(page: str) -> str:
-    """Take the first table of a page of Markdown."""
+def verdicts(page: str) -> str:
+    """Lay out the claims, each with a link to its section, their verdicts and their effects.
+
+    Args:
+        page: metrics/claims.md.
+    """
     table = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)
-    return table[0].rstrip("\n") if table else ""
+    header, _, *lines = table[0].splitlines() if table else ["", ""]
+    names, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (header, *lines))
+    shown = pd.DataFrame(rows, columns=names).iloc[:, :3]
+    shown["claim"] = [f"[{claim}](metrics/claims.md#{anchor(claim)})" for claim in shown["claim"]]
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def anchor(heading: str) -> str:
+    """Name the place of a heading in a page, as forges do."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def updated(readme: str, metrics: Path) -> str:
@@ -74,7 +87,7 @@ def updated(readme: str, metrics: Path) -> str:
     """
     tables = {
         "metrics/grid.csv": results(pd.read_csv(metrics / "grid.csv")),
-        "metrics/claims.md": first_table((metrics / "claims.md").read_text(encoding="utf-8")),
+        "metrics/claims.md": verdicts((metrics / "claims.md").read_text(encoding="utf-8")),
     }
     for source, table in tables.items():
         start, end = f"<!-- {source} -->\n\n", f"\n\n<!-- /{source} -->"
