@@ -15,7 +15,10 @@ FAULTS = {
         LOCK[:-12],
         "expected a dictionary for dictionary value @ data['stages']['check']",
     ),
-    "in conflict": (b"<<<<<<< HEAD\n" + LOCK, "line 2: mapping values are not allowed in this context"),
+    "in conflict": (
+        b"<<<<<<< HEAD\n" + LOCK,
+        "line 2: mapping values are not allowed in this context",
+    ),
     "binary": (
         b"\xff\x00",
         "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
