@@ -1,7 +1,7 @@
-"""Where the time of a train stage goes that is not training, and how much memory it takes.
+"""How much time a training stage spends on other things than training, and its memory.
 
-All networks in one process, one epoch of which is trained and the others reckoned from it; imports,
-loading and DVC are timed in processes of their own, several times.
+One epoch of all networks is trained in one process, and the other epochs are estimated from it.
+Imports, loading and DVC are timed several times, each in its own process.
 """
 
 import argparse

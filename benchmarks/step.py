@@ -1,10 +1,10 @@
-"""Seconds per model-epoch of the study's step and of what one would otherwise type, side by side.
+"""Seconds per model-epoch of the study's step and of other ways to write it, side by side.
 
 All contestants train the study's network (784-256-128-10, batch 32, learning rate 0.1) on the same
-examples, in turn, several rounds in one process: absolute times lie on a busy machine, ratios
-within a round less so, of which the median is printed. A model-epoch is one network seeing 60,000
+examples, in turn, several rounds in one process: on a busy machine absolute times are unreliable,
+ratios within a round less so. Their median is printed. A model-epoch is one network seeing 60,000
 examples once. Every contestant's test accuracy is printed, so that none wins by not learning. A
-second table sets the whole machine against itself: ours with every core, each other way with the
+second table compares what the whole machine does: ours with every core, each other way with the
 number of threads that suits it best.
 """
 

@@ -55,7 +55,7 @@ TRAVELS = ["python", "cloudpickle", "dask", "distributed", "msgpack"]
 """What code and messages need to be of the same version everywhere, the scheduler included."""
 SECONDS_BETWEEN_LOOKS = 0.2
 TRIES_AGAIN = 2
-"""How often a block is begun anew whose process was killed, and how often if its worker was."""
+"""How often a block is begun again after its process, or its worker, was killed."""
 PROCESS = """
 import signal, sys
 from multiprocessing.connection import Connection
@@ -217,7 +217,7 @@ def _connected(address: str) -> Iterator[Client]:
         client = Client(address, set_as_default=False)
     except (OSError, RuntimeError, TypeError, ValueError, ImportError) as error:
         raise UserError(
-            f"{CLUSTER} = {address}: no scheduler can be used there ({_line(error)}): "
+            f"{CLUSTER} = {address}: no scheduler can be reached there ({_line(error)}): "
             f"start one as {HOW_TO} says, or unset the variable to work on this machine"
         ) from error
     with client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
@@ -285,7 +285,7 @@ def _compare(client: Client) -> None:
     if unlike := ", ".join(f"{name} ({n} workers)" for name, n in theirs.items() if name != mine):
         _say(
             f"warning: this machine's processor is {mine}, but the cluster has {unlike}: "
-            f"rounding may differ, and near the boundary it decides which networks are lost"
+            f"rounding may differ, and at large rates it decides which networks are lost"
         )
 
 

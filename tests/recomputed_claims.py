@@ -1,4 +1,4 @@
-"""Someone else's script: the p values of claims.csv from networks.csv, by scipy alone."""
+"""An independent script: the p values of claims.csv from networks.csv, by scipy alone."""
 
 import numpy as np
 import pandas as pd

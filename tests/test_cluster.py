@@ -466,7 +466,7 @@ def test_where_no_scheduler_answers_the_run_ends(monkeypatch: pytest.MonkeyPatch
         blocks_of(sum)
     told = str(refusal.value)
     assert told.startswith(
-        f"{CLUSTER} = tcp://127.0.0.1:1: no scheduler can be used there (OSError: "
+        f"{CLUSTER} = tcp://127.0.0.1:1: no scheduler can be reached there (OSError: "
     )
     assert told.endswith(
         "start one as docs/cluster.md says, or unset the variable to work on this machine"

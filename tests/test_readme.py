@@ -1,4 +1,4 @@
-"""What README and docs/ say of the results and of files is so."""
+"""README and docs/ show the committed results, and their links lead somewhere."""
 
 import re
 from pathlib import Path

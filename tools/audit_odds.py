@@ -116,7 +116,7 @@ def lines(counts: dict[str, Counter[Verdict]], draws: int) -> Sequence[str]:
 def main() -> None:
     """Print how often each verdict comes out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=200, help="audits to draw, each way")
+    parser.add_argument("--draws", type=int, default=200, help="simulated audits of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", type=Path, default=Path("metrics/audit"))
     arguments = parser.parse_args()
@@ -126,8 +126,8 @@ def main() -> None:
     for title, draw in (("Under the null", dealt), ("At the effects seen", redrawn)):
         counts, supported, changed = odds(evidence, draw, arguments.draws, arguments.seed)
         print(f"\n{title}, {arguments.draws} audits:", *lines(counts, arguments.draws), sep="\n")
-        print(f"some claim supported that compares networks: {100 * supported:.1f} % of the audits")
-        print(f"some change between rungs: {100 * changed:.1f} %")
+        print(f"audits that support a claim that compares networks: {100 * supported:.1f} %")
+        print(f"audits with a change between rungs: {100 * changed:.1f} %")
 
 
 if __name__ == "__main__":

@@ -248,8 +248,8 @@ def explained(found: pd.DataFrame) -> str:
     """Say what the table of the largest differences shows."""
     return (
         f"The {min(SHOWN, len(found))} largest differences, the least probable first. A cell is "
-        f"one learning rate of one recipe on one dataset.\nThe intervals hold all together with "
-        f"{1 - LEVEL:.0%}; p is corrected for the {len(found)} comparisons (Holm)."
+        f"one learning rate of one recipe on one dataset.\nThe intervals are simultaneous: all of "
+        f"them hold with {1 - LEVEL:.0%}; p is corrected for the {len(found)} comparisons (Holm)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Run the whole pipeline on scikit-learn's digits, in a folder of its own; no network needed."""
+"""Run the whole pipeline on scikit-learn's digits, in a folder of its own; works offline."""
 
 import argparse
 import shutil

@@ -261,8 +261,10 @@ def main() -> None:
     """Kill runs, print a line for each and a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of what is sent when and to whom")
-    parser.add_argument("--target", choices=["repro", "audit"], default="repro", help="of make")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    parser.add_argument(
+        "--target", choices=["repro", "audit"], default="repro", help="make's target"
+    )
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-")).resolve()
     killed = soak(folder, arguments.kills, arguments.seed, arguments.target)
