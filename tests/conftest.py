@@ -33,6 +33,11 @@ SMALL_AUDIT = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that it does not keep one process busy at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def as_the_stages_do() -> None:
     """Compute as the stages do: in one thread, the same bits every time."""

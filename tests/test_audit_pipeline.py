@@ -78,6 +78,7 @@ def test_report_and_figures_are_there(finished_audit: Path) -> None:
     assert {"digits-ladder-dark.png", "digits-ladder-light.png", "effects-light.png"} <= {*figures}
 
 
+@pytest.mark.slow
 def test_an_added_group_is_the_only_one_trained(repository: Path) -> None:
     change_params(repository, **{"audit.groups": [1, 11]})
     expected = ["check", *both(*(f"{name}-11" for name in LADDER)), *LAST]
@@ -92,6 +93,7 @@ def test_an_added_group_is_the_only_one_trained(repository: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_clone_without_data_trains_an_added_recipe_alone(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +130,7 @@ def test_another_way_to_measure_retrains_nothing_of_the_audit(repository: Path) 
     assert would_run(repository) == sorted(cell for cell in cells if ":measure" in cell)
 
 
+@pytest.mark.slow
 def test_another_candidate_and_other_seeds_change_nothing_of_the_audit_but_its_page(
     repository: Path,
 ) -> None:

@@ -291,6 +291,7 @@ def test_progress_comes_from_all_workers(
     )
 
 
+@pytest.mark.slow
 def test_a_study_leaves_the_bytes_of_a_serial_run_and_trains_on_the_workers_alone(
     cluster: Cluster, finished_study: Path, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_second_run_beside_the_first_is_refused_and_names_it(
     assert re.search(rf"busy, it is being blocked by:\n.*\(PID {dvc.pid}\): .*dvc repro", told)
 
 
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_are_made_good_by_the_next(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tools.soak", "--kills", "1", "--seed", "1")
     told = call(PROJECT, *command, TMPDIR=str(tmp_path))

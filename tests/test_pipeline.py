@@ -35,6 +35,7 @@ def test_a_second_run_runs_nothing_and_changes_nothing(repository: Path) -> None
     assert call(repository, "dvc", "metrics", "diff") == ""
 
 
+@pytest.mark.slow
 def test_another_lr_trains_the_candidate_alone_and_the_diff_says_what_changed(
     repository: Path,
 ) -> None:
@@ -62,6 +63,7 @@ def test_the_candidate_at_a_rate_of_the_grid_repeats_it(repository: Path) -> Non
         assert (runs / "candidate" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_an_added_rate_is_the_only_one_trained_and_once_removed_leaves_nothing_behind(
     repository: Path,
 ) -> None:
@@ -159,6 +161,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_any_network_goes_through_the_whole_pipeline(tmp_path: Path, shape: str) -> None:
     repository = tmp_path / "repository"

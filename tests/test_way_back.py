@@ -55,6 +55,7 @@ TABLES = ["aggregate", "plot", "record@digits-0.1", "record@digits-0.5", "record
 """What takes seconds; DVC takes the rest from its cache."""
 
 
+@pytest.mark.slow
 def test_after_an_experiment_the_way_back_takes_the_candidate_from_the_cache(
     elsewhere: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_after_an_experiment_the_way_back_takes_the_candidate_from_the_cache(
     assert results(repository) == before
 
 
+@pytest.mark.slow
 def test_after_git_restore_the_way_back_takes_all_from_the_cache(
     elsewhere: Path, tmp_path: Path
 ) -> None:
