@@ -17,7 +17,7 @@ from stages.audit.judging.comparisons import (
     Matched,
     Shares,
 )
-from stages.audit.judging.evidence import Evidence, Favourite, Side
+from stages.audit.judging.evidence import Evidence, Side
 from stages.audit.judging.read_tables import last_layer
 from stages.audit.judging.rungs import CORE, RUNGS
 from stages.audit.judging.statistics import NOTHING, Effect
@@ -218,9 +218,7 @@ def _cells(prefix: str, side: Side, evidence: Evidence) -> dict[str, str]:
 
 
 def _rates(side: Side, evidence: Evidence) -> str:
-    chosen = [
-        evidence.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate for cell in side
-    ]
+    chosen = [evidence.rate(cell) for cell in side]
     return " ".join(dict.fromkeys(f"{rate:g}" for rate in chosen if rate is not None))
 
 
