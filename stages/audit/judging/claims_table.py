@@ -237,7 +237,6 @@ def _counts(tested: Tested) -> dict[str, Any]:
 def _effects(tested: Tested, effect: Effect) -> dict[str, float]:
     """Lay out an effect in the readers' unit, and in margins, positive as the claim says."""
     shown, gain = tested.scale.shown(effect), effect.times(1 / tested.scale.step)
-    survivors = Effect(tested.survivors_effect(), np.nan, np.nan)
     return {
         "effect": shown.value,
         "effect_low": shown.low,
@@ -248,5 +247,5 @@ def _effects(tested: Tested, effect: Effect) -> dict[str, float]:
         "probability": effect.probability,
         "probability_low": effect.probability_low,
         "probability_high": effect.probability_high,
-        "survivors_effect": tested.scale.shown(survivors).value,
+        "survivors_effect": tested.scale.readable(tested.survivors_effect()),
     }

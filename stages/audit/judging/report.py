@@ -22,7 +22,6 @@ from stages.audit.judging.sentences import (
     verdict_sentence,
     with_interval,
 )
-from stages.audit.judging.statistics import Effect
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Stated, Tested
 from stages.audit.judging.verdicts import (
     Judged,
@@ -341,7 +340,7 @@ def _compared(member: Member, result: str) -> dict[str, str]:
     p_values = tested.p_difference, tested.p_not_better, tested.p_not_worse
     told = ["–" if isinstance(tested, Stated) else p_text(p) for p in p_values]
     sizes = " against ".join(str(size) for size in tested.sizes if size)
-    survivors = tested.survivors_effect()
+    survivors = tested.scale.readable(tested.survivors_effect())
     wins = effect.probability
     return {
         "compared": member.comparison.label,
@@ -349,7 +348,7 @@ def _compared(member: Member, result: str) -> dict[str, str]:
         "networks": sizes or "–",
         "effect (95 % interval)": with_interval(tested, effect),
         "wins": "–" if np.isnan(wins) else f"{100 * wins:.0f} %",
-        "trained alone": "–" if np.isnan(survivors) else _alone(tested, survivors),
+        "trained alone": "–" if np.isnan(survivors) else number(survivors, tested.scale),
         "p: no difference": told[0],
         "p: gain as large as the margin": told[1],
         "p: loss as large": told[2],
@@ -360,10 +359,6 @@ def _compared(member: Member, result: str) -> dict[str, str]:
 def _quantity(member: Member) -> str:
     name, tested = member.comparison.quantity_name, member.tested
     return f"{name}, {tested.when}" if isinstance(tested, Ranked) and tested.when else name
-
-
-def _alone(tested: Tested, effect: float) -> str:
-    return number(tested.scale.shown(Effect(effect, effect, effect)).value, tested.scale)
 
 
 def _tests(tested: Sequence[Tested]) -> str:

@@ -61,13 +61,13 @@ class Effect:
 
     def times(self, factor: float) -> "Effect":
         """Multiply the effect, not the probability."""
-        bounds = (self.value * factor, self.low * factor, self.high * factor)
-        return replace(self, value=bounds[0], low=bounds[1], high=bounds[2])
+        value, low, high = self.value * factor, self.low * factor, self.high * factor
+        return replace(self, value=value, low=low, high=high)
 
     def minus(self, amount: float) -> "Effect":
         """Subtract from the effect."""
-        bounds = (self.value - amount, self.low - amount, self.high - amount)
-        return replace(self, value=bounds[0], low=bounds[1], high=bounds[2])
+        value, low, high = self.value - amount, self.low - amount, self.high - amount
+        return replace(self, value=value, low=low, high=high)
 
 
 NOTHING = Effect(np.nan, np.nan, np.nan)
