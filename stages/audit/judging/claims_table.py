@@ -22,7 +22,14 @@ from stages.audit.judging.read_tables import last_layer
 from stages.audit.judging.rungs import CORE, RUNGS
 from stages.audit.judging.statistics import NOTHING, Effect
 from stages.audit.judging.tested import Bounded, Tested
-from stages.audit.judging.verdicts import Corrected, Judged, Member, corrected, deciding
+from stages.audit.judging.verdicts import (
+    P_VALUES,
+    Corrected,
+    Judged,
+    Member,
+    corrected,
+    deciding,
+)
 
 PLACES = [
     "table",
@@ -48,7 +55,6 @@ the one of `base_rates` with the same seed."""
 EFFECTS = [
     f"{name}{end}" for name in ("effect", "gain", "probability") for end in ("", "_low", "_high")
 ]
-P_VALUES = ["p_difference", "p_not_better", "p_not_worse", "p_equivalent"]
 CLAIMS_COLUMNS = [
     "claim",
     "statement",
@@ -147,11 +153,7 @@ def changes_table(changes: Sequence[Change], evidence: Evidence) -> pd.DataFrame
 
 
 def _row(
-    claim: Claim,
-    recipe: str,
-    member: Member,
-    found: Corrected,
-    evidence: Evidence,
+    claim: Claim, recipe: str, member: Member, found: Corrected, evidence: Evidence
 ) -> dict[str, Any]:
     comparison, tested = member.comparison, member.tested
     return {
@@ -163,14 +165,8 @@ def _row(
         "kind": comparison.kind,
         **_places(comparison, evidence),
         **_counts(tested),
-        "p_difference": tested.p_difference,
-        "p_not_better": tested.p_not_better,
-        "p_not_worse": tested.p_not_worse,
-        "p_equivalent": tested.p_equivalent,
-        "corrected_p_difference": found.difference,
-        "corrected_p_not_better": found.not_better,
-        "corrected_p_not_worse": found.not_worse,
-        "corrected_p_equivalent": found.equivalent,
+        **{name: getattr(tested, name) for name in P_VALUES},
+        **{f"corrected_{name}": p for name, p in found.p_values.items()},
         **_effects(tested, tested.effect),
         "result": found.result,
     }
