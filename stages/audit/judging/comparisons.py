@@ -90,11 +90,8 @@ class Comparison(ABC):
     """What a claim says of some cells."""
 
     kind: ClassVar[str]
-
-    @property
-    def can_refute(self) -> bool:
-        """Whether a claim is refuted where this is not so; otherwise it is then undecided."""
-        return True
+    can_refute = True
+    """Whether a claim is refuted where this is not so; otherwise it is then undecided."""
 
     @property
     @abstractmethod
@@ -243,11 +240,7 @@ class Shares(Comparison):
     says: Literal["fewer", "more"]
     event: Event = "lost"
     among: Among = "all"
-    refutes: bool = True
-
-    @property
-    def can_refute(self) -> bool:
-        return self.refutes
+    can_refute: bool = True
 
     @property
     def label(self) -> str:
@@ -388,12 +381,9 @@ class NoSurvivor(Comparison):
     """No network that ends trained ever had a gradient norm above a bound."""
 
     kind = "fact"
+    can_refute = False
     side: Side
     norm: float
-
-    @property
-    def can_refute(self) -> bool:
-        return False
 
     @property
     def label(self) -> str:
