@@ -335,7 +335,7 @@ class Matched(Comparison):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        return ((self._cell(self.arm),), (self._cell(self.against),))
+        return tuple((Cell(self.dataset, arm, None),) for arm in (self.arm, self.against))
 
     def when(self, evidence: Evidence) -> str:
         """Say whether the arms are compared at equal training loss (matched) or at the end."""
@@ -344,9 +344,6 @@ class Matched(Comparison):
     def _pair(self, evidence: Evidence) -> Cells:
         table = evidence.matched
         return pair(table, self.dataset, self.arm, self.against, self.quantity.column)
-
-    def _cell(self, arm: str) -> Cell:
-        return Cell(self.dataset, arm, None)
 
     def tested(self, evidence: Evidence) -> Tested | None:
         table = evidence.matched
