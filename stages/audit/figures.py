@@ -22,21 +22,8 @@ from stages.figures.theme import THEMES, Theme, save, themed
 
 CELL = {"dataset": "str", "recipe": "str"}
 INTERVAL = {"share": "float64", "low": "float64", "high": "float64"}
-FAILURE = {
-    **CELL,
-    "largest_rate": "float64",
-    "rate_50": "float64",
-    "rate_50_low": "float64",
-    "rate_50_high": "float64",
-}
-SHARES = {
-    **CELL,
-    "learning_rate": "float64",
-    "networks": "int64",
-    "lost": "int64",
-    **INTERVAL,
-}
 CURVES = {**CELL, "learning_rate": "float64", **INTERVAL}
+SHARES = {**CURVES, "networks": "int64", "lost": "int64"}
 MECHANISM = {**CELL, "seed": "int64", "outcome": "str", "bound": "float64"}
 CLAIMS = {
     "statement": "str",
@@ -69,16 +56,13 @@ def read(tables: Path, metrics: Path) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: A table is absent or damaged.
     """
-    columns = {
-        "failure": FAILURE,
-        "failure_shares": SHARES,
-        "failure_curves": CURVES,
-        "mechanism": MECHANISM,
-    }
     return {
         "networks": read_tables.networks(tables),
         "epochs": read_tables.epochs(tables),
-        **{name: read_tables.read(tables / f"{name}.csv", columns[name]) for name in columns},
+        "failure": read_tables.failure(tables),
+        "failure_shares": read_tables.read(tables / "failure_shares.csv", SHARES),
+        "failure_curves": read_tables.read(tables / "failure_curves.csv", CURVES),
+        "mechanism": read_tables.read(tables / "mechanism.csv", MECHANISM),
         "claims": read_tables.read(metrics / "claims.csv", CLAIMS),
     }
 
