@@ -1,11 +1,12 @@
 """How figures look: themes, the colour of each rate, axes that need more than a default."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -300,6 +301,28 @@ def seed_lines(
     """
     for _, seed in rows[rows[y] > above].groupby("seed"):
         axes.plot(seed[x], seed[y], color=colour, linewidth=0.6, alpha=0.45)
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Any], caption: str, theme: Theme, **settings: Any
+) -> None:
+    """Name marks below everything, under a caption.
+
+    Args:
+        figure: Where.
+        handles: What to name.
+        caption: Put above the names.
+        theme: Its muted colour is the caption's.
+        **settings: More of `Figure.legend`.
+    """
+    figure.legend(
+        handles=handles,
+        title=wrapped(caption),
+        title_fontproperties={"size": 8},
+        alignment="left",
+        loc="outside lower left",
+        **settings,
+    ).get_title().set(color=theme.muted, linespacing=1.4)
 
 
 def captioned(figure: Figure, text: str, theme: Theme) -> None:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from stages.figures.theme import LIGHT, WIDTH, Theme, headed, wrapped
+from stages.figures.theme import LIGHT, WIDTH, Theme, headed, legend_below
 
 ROW_INCHES, FRAME_INCHES = 0.175, 1.5
 MOST = 50
@@ -183,11 +183,4 @@ def name_results(figure: Figure, results: set[str], theme: Theme) -> None:
         )
         for look in shown
     ]
-    figure.legend(
-        handles=handles,
-        title=wrapped(CAPTION),
-        title_fontproperties={"size": 8},
-        alignment="left",
-        loc="outside lower left",
-        ncols=len(LOOKS),
-    ).get_title().set(color=theme.muted, linespacing=1.4)
+    legend_below(figure, handles, CAPTION, theme, ncols=len(LOOKS))

@@ -18,10 +18,10 @@ from stages.figures.theme import (
     Theme,
     from_zero,
     headed,
+    legend_below,
     percent_axis,
     plain_logarithms,
     title,
-    wrapped,
 )
 
 NAMES = {
@@ -157,13 +157,5 @@ def name_arms(figure: Figure, colours: Colours) -> None:
     known = {name: colours.rates.get(name, np.nan) for name in ("small", "large")}
     shown = [arm for arm in ARMS if arm in colours.rates]
     handles = [ends(arm, colours.last(arm), colours.theme) for arm in shown]
-    figure.legend(
-        handles=handles,
-        labels=[NAMES[arm].format(rate=colours.rates[arm], **known) for arm in shown],
-        title=wrapped(CAPTION),
-        title_fontproperties={"size": 8},
-        alignment="left",
-        loc="outside lower left",
-        ncols=2,
-        handlelength=3,
-    ).get_title().set(color=colours.theme.muted, linespacing=1.4)
+    labels = [NAMES[arm].format(rate=colours.rates[arm], **known) for arm in shown]
+    legend_below(figure, handles, CAPTION, colours.theme, labels=labels, ncols=2, handlelength=3)
