@@ -17,8 +17,7 @@ from stages.audit.judging.published import NOTEBOOK_ACCURACY
 from stages.audit.judging.rungs import RUNGS
 from stages.common.errors import run
 from stages.common.parameters import Rates, read_params
-from stages.common.whole_files import whole_directory
-from stages.figures.theme import THEMES, Theme, save, themed
+from stages.figures.theme import Theme, save_all
 
 CELL = {"dataset": "str", "recipe": "str"}
 INTERVAL = {"share": "float64", "low": "float64", "high": "float64"}
@@ -101,11 +100,7 @@ def main() -> None:
     arguments = parser.parse_args()
     grid = read_params(FiguresParams, arguments.params).learning_rates
     tables = read(arguments.tables, arguments.metrics)
-    with whole_directory(arguments.figures) as draft:
-        for theme in THEMES:
-            with themed(theme):
-                for name, figure in draw(tables, grid, theme).items():
-                    save(figure, draft / f"{name}-{theme.name}.png")
+    save_all(lambda theme: draw(tables, grid, theme), arguments.figures)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How figures look: themes, the colour of each rate, axes that need more than a default."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+
+from stages.common.whole_files import whole_directory
 
 WIDTH = 8.8
 """Inches; a README shows 100 pixels for each."""
@@ -330,6 +332,15 @@ def captioned(figure: Figure, text: str, theme: Theme) -> None:
     figure.supxlabel(
         wrapped(text), x=0.012, ha="left", fontsize=8, color=theme.muted, linespacing=1.4
     )
+
+
+def save_all(draw: Callable[[Theme], Mapping[str, Figure]], folder: Path) -> None:
+    """Draw figures, by name, in every theme, and write them into a folder made anew."""
+    with whole_directory(folder) as draft:
+        for theme in THEMES:
+            with themed(theme):
+                for name, figure in draw(theme).items():
+                    save(figure, draft / f"{name}-{theme.name}.png")
 
 
 def save(figure: Figure, path: Path) -> None:
