@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stages.figures.theme import Theme, colours, width
+from stages.figures.theme import Theme, rate_colour, width
 
 SPREAD = 0.3
 """How far networks lie from their rate, as a share of the mean distance of two rates."""
@@ -67,8 +67,8 @@ class Rate:
 
 def rates_of(seeds: pd.DataFrame, theme: Theme) -> list[Rate]:
     """List every rate of the study, the candidate among them, from the smallest up."""
-    grid = seeds.loc[seeds["role"] == "grid", "learning_rate"]
-    rates = [Rate("grid", rate, colour) for rate, colour in colours(grid, theme).items()]
+    grid = sorted(set(seeds.loc[seeds["role"] == "grid", "learning_rate"]))
+    rates = [Rate("grid", rate, rate_colour(rate, grid, theme)) for rate in grid]
     candidate = seeds.loc[seeds["role"] == "candidate", "learning_rate"].unique()
     rates += [Rate("candidate", float(rate), theme.candidate) for rate in candidate]
     return sorted(rates, key=lambda rate: rate.learning_rate)

@@ -128,18 +128,21 @@ def themed(theme: Theme) -> Iterator[None]:
         yield
 
 
-def colours(rates: Iterable[float], theme: Theme) -> dict[float, str]:
-    """Colour the grid from its smallest rate to its largest, cold to hot.
+def rate_colour(rate: float, grid: Iterable[float], theme: Theme) -> str:
+    """Colour a rate by its place in the sorted grid, cold to hot; others between their neighbours.
 
-    Its place in the sorted grid decides a rate's colour, so all figures and datasets agree. The
-    colours also differ in lightness, for those who confuse hues.
+    So all figures and datasets agree. The colours also differ in lightness, for those who confuse
+    hues.
+
+    Args:
+        rate: A learning rate.
+        grid: The study's.
+        theme: Beyond the grid, its muted colour is used.
     """
-    ordered = sorted(set(rates))
-    ends = np.linspace(*theme.ramp, num=len(ordered))
-    return {
-        rate: to_hex(mpl.colormaps["plasma"](place))
-        for rate, place in zip(ordered, ends, strict=True)
-    }
+    ordered = sorted(set(grid))
+    places = np.linspace(*theme.ramp, num=len(ordered))
+    place = np.interp(rate, ordered, places, left=np.nan, right=np.nan)
+    return theme.muted if np.isnan(place) else to_hex(mpl.colormaps["plasma"](place))
 
 
 def accuracy_axis(axes: Axes) -> None:

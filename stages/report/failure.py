@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.colours import recipe_colour
+from stages.audit.drawing.failure import recipe_colour
 from stages.audit.judging.rungs import TITLES
 from stages.figures.theme import title
 from stages.report.chart import UNKNOWN, Chart, Key, Panel, Row, Table, number

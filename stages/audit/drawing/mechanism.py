@@ -11,7 +11,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stages.audit.drawing.colours import rate_colour
 from stages.audit.judging.mechanism import ARMS
 from stages.figures.theme import (
     WIDTH,
@@ -21,6 +20,7 @@ from stages.figures.theme import (
     legend_below,
     percent_axis,
     plain_logarithms,
+    rate_colour,
     title,
 )
 
