@@ -38,17 +38,8 @@ PLACES = [
         for prefix in ("", "other_")
         for name in ("dataset", "recipes", "rates", "seeds", "base_rates")
     ),
-    "quantity",
-    "better",
-    "lost",
-    "among",
-    "bound",
-    "unit",
-    "margin",
-    "n",
-    "other_n",
-    "arrangements",
-    "statistic",
+    *("quantity", "better", "lost", "among", "bound", "unit", "margin"),
+    *("n", "other_n", "arrangements", "statistic"),
 ]
 """What is compared. `base_rates` is there where gains are compared: each network of `rates` less
 the one of `base_rates` with the same seed."""
@@ -56,34 +47,19 @@ EFFECTS = [
     f"{name}{end}" for name in ("effect", "gain", "probability") for end in ("", "_low", "_high")
 ]
 CLAIMS_COLUMNS = [
-    "claim",
-    "statement",
-    "headline",
-    "recipe",
-    "comparison",
-    "kind",
+    *("claim", "statement", "headline", "recipe", "comparison", "kind"),
     *PLACES,
     *P_VALUES,
     *(f"corrected_{name}" for name in P_VALUES),
     *EFFECTS,
-    "survivors_effect",
-    "result",
-    "decides",
-    "verdict",
-    "lower_half",
-    "upper_half",
+    *("survivors_effect", "result", "decides", "verdict", "lower_half", "upper_half"),
 ]
 CHANGES_COLUMNS = [
-    "claim",
-    "before",
-    "after",
-    "comparison",
+    *("claim", "before", "after", "comparison"),
     *PLACES,
-    "p_difference",
-    "corrected_p_difference",
+    *("p_difference", "corrected_p_difference"),
     *EFFECTS,
-    "survivors_effect",
-    "changes",
+    *("survivors_effect", "changes"),
 ]
 
 
@@ -174,21 +150,18 @@ def _row(
 
 def _places(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
     """Say which networks are compared, and what of them."""
+    place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
     sides = comparison.sides
-    bases: tuple[Side, ...] = ()
     if isinstance(comparison, Interaction):
         (first, base), (second, other) = comparison.first, comparison.second
-        sides, bases = (first, second), (base, other)
-    place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
+        sides = first, second
+        place |= {"base_rates": _rates(base, evidence), "other_base_rates": _rates(other, evidence)}
     for prefix, side in zip(("", "other_"), sides, strict=False):
         place |= _cells(prefix, side, evidence)
-    for prefix, side in zip(("", "other_"), bases, strict=False):
-        place[f"{prefix}base_rates"] = _rates(side, evidence)
     if isinstance(comparison, Difference | Interaction):
         quantity = comparison.quantity
-        column = quantity.column
-        if column == "feature_sparsity":
-            column = last_layer(evidence.networks)
+        layered = quantity.column == "feature_sparsity"
+        column = last_layer(evidence.networks) if layered else quantity.column
         place |= {"quantity": column, "better": quantity.better, "lost": quantity.lost}
     elif isinstance(comparison, Matched):
         quantity, when = comparison.quantity, comparison.when(evidence)
