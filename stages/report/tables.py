@@ -1,6 +1,5 @@
 """Read what the page shows from metrics/: the study, and of the audit what has been made."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -30,16 +29,6 @@ COLUMNS = {
 """Table → the columns that are shown."""
 
 
-@dataclass(frozen=True)
-class Audit:
-    """Tables by the names in `COLUMNS`; those that do not exist are not there."""
-
-    tables: dict[str, pd.DataFrame]
-
-    def has(self, *names: str) -> bool:
-        return all(name in self.tables for name in names)
-
-
 def read_study(metrics: Path) -> Study:
     """Read the study's tables, without the steps of its runs: the page shows none.
 
@@ -49,16 +38,14 @@ def read_study(metrics: Path) -> Study:
     return Study(**study_tables(metrics), steps={})
 
 
-def read_audit(metrics: Path) -> Audit:
-    """Read those of the audit's tables that exist.
+def read_audit(metrics: Path) -> dict[str, pd.DataFrame]:
+    """Read those of the audit's tables that exist, by their names in `COLUMNS`.
 
     Raises:
         UserError: A table is damaged or lacks a column.
     """
-    return Audit(
-        {
-            name: read_table(metrics / name, columns, "make audit")
-            for name, columns in COLUMNS.items()
-            if (metrics / name).is_file()
-        }
-    )
+    return {
+        name: read_table(metrics / name, columns, "make audit")
+        for name, columns in COLUMNS.items()
+        if (metrics / name).is_file()
+    }
