@@ -239,12 +239,6 @@ def percent_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
 
 
-def unnamed_below(axes: Axes) -> None:
-    """Leave naming the x axis to the axes below."""
-    axes.tick_params(labelbottom=False)
-    axes.set_xlabel("")
-
-
 def reference(axes: Axes, height: float, name: str, theme: Theme) -> None:
     """Draw a level to compare with, named at its right end."""
     axes.axhline(height, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)

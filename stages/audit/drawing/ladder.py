@@ -18,7 +18,6 @@ from stages.figures.theme import (
     headed,
     rate_colour,
     title,
-    unnamed_below,
 )
 
 CHANGED = {
@@ -93,7 +92,8 @@ def ladder(
         count_lost(axes, here, rates)
         axes.set_title(heading(rung, rungs))
         if number + COLUMNS < len(rungs):
-            unnamed_below(axes)
+            axes.tick_params(labelbottom=False)
+            axes.set_xlabel("")
     compared = "as_published" in rungs and bool(notebook)
     if compared:
         draw_notebook(panels[0, 0], notebook, rates, theme)
