@@ -27,6 +27,7 @@ from stages.audit.judging.verdicts import (
     Corrected,
     Judged,
     Member,
+    compared,
     corrected,
     deciding,
 )
@@ -86,21 +87,18 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> pd.DataFrame:
                 | {"recipe": CORE, "result": "not run", "decides": 0}
                 | verdicts
             )
-    rows += [row for claim in CLAIMS for rung in RUNGS for row in _on_rung(claim, rung, evidence)]
+    others = [rung for rung in RUNGS if rung != CORE]
+    rows += [row for claim in CLAIMS for rung in others for row in _on_rung(claim, rung, evidence)]
     return pd.DataFrame(rows, columns=CLAIMS_COLUMNS)
 
 
 def _on_rung(claim: Claim, rung: str, evidence: Evidence) -> list[dict[str, Any]]:
     """Lay out a claim's comparisons on another rung than core, as far as they were run there."""
-    if rung == CORE:
-        return []
     moved = [each for comparison in claim.comparisons if (each := comparison.on(rung)) is not None]
-    members = [
-        Member(each, tested) for each in moved if (tested := each.tested(evidence)) is not None
-    ]
+    members = compared(moved, evidence)
     results = corrected([member.tested for member in members])
     return [
-        _row(claim, rung, member, result, evidence) | {"headline": 0}
+        _row(claim, rung, member, result, evidence)
         for member, result in zip(members, results, strict=True)
     ]
 
@@ -135,7 +133,7 @@ def _row(
     return {
         "claim": claim.key,
         "statement": claim.statement,
-        "headline": 1,
+        "headline": int(recipe == CORE),
         "recipe": recipe,
         "comparison": comparison.label,
         "kind": comparison.kind,

@@ -1,6 +1,6 @@
 """From comparisons to verdicts: each claim, both halves of the seeds, corrected for all claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -94,9 +94,14 @@ def _reconciled(judged: Judged) -> Judged:
 
 def find(claim: Claim, evidence: Evidence) -> tuple[Member, ...]:
     """Make a claim's comparisons; none where one of its cells was not run."""
-    found = [(each, each.tested(evidence)) for each in claim.comparisons]
-    members = [Member(each, tested) for each, tested in found if tested is not None]
-    return tuple(members) if len(members) == len(found) else ()
+    members = compared(claim.comparisons, evidence)
+    return tuple(members) if len(members) == len(claim.comparisons) else ()
+
+
+def compared(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Member]:
+    """Make comparisons, as far as their cells were run."""
+    found = ((each, each.tested(evidence)) for each in comparisons)
+    return [Member(each, tested) for each, tested in found if tested is not None]
 
 
 def p_values(claim: Claim, members: Sequence[Member]) -> dict[Verdict, float]:
