@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.nonparametric import samplesize_rank_compare_onetail
+from statsmodels.stats.power import normal_sample_size_one_tail
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
     proportion_confint,
@@ -311,9 +312,8 @@ def networks_to_tell_bound(true: float, bound: float, level: float) -> float:
     """Say how many networks tell on which side of a bound a share lies, one-sided."""
     if not np.isfinite(true) or abs(true - bound) < 0.01:
         return np.inf
-    z_level, z_power = stats.norm.ppf(1 - level), stats.norm.ppf(POWER)
-    spread = z_level * np.sqrt(bound * (1 - bound)) + z_power * np.sqrt(true * (1 - true))
-    return _whole((spread / (true - bound)) ** 2)
+    expected, seen = (np.sqrt(each * (1 - each)) for each in (bound, true))
+    return _whole(normal_sample_size_one_tail(true - bound, POWER, level, expected, seen))
 
 
 def _whole(number: float) -> float:
