@@ -55,6 +55,11 @@ class Rate:
     def name(self) -> str:
         return f"{self.learning_rate:g}" + " (candidate)" * self.is_candidate
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """How `Axes.plot` draws the rate's line."""
+        return {"color": self.colour, "linestyle": self.dashes, "label": self.name}
+
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Select this rate's rows of a table."""
         return table[(table["role"] == self.role) & (table["learning_rate"] == self.learning_rate)]
