@@ -89,9 +89,7 @@ def rank_sum(first: Values, second: Values, ahead: float = 0.0) -> Tails:
     """
     if not len(first) or not len(second):
         return Tails(1.0, 1.0)
-    # Rounded: a tie that the sum of two floats would break is a tie.
-    values = np.concatenate([first, second + ahead]).round(9)
-    twice = np.rint(2 * stats.rankdata(values)).astype(int)
+    twice = np.rint(2 * _ranks(first, second + ahead)).astype(int)
     counts = _arrangements(len(first), tuple(np.sort(twice).tolist()))
     observed, total = twice[: len(first)].sum(), counts.sum()
     return Tails(
@@ -103,7 +101,13 @@ def sum_of_ranks(first: Values, second: Values) -> float:
     """Add up the first sample's ranks among all values; missing without values."""
     if not len(first) or not len(second):
         return np.nan
-    return float(stats.rankdata(np.concatenate([first, second]).round(9))[: len(first)].sum())
+    return float(_ranks(first, second)[: len(first)].sum())
+
+
+def _ranks(first: Values, second: Values) -> Values:
+    """Rank all values; a tie that the rounding of a sum of two floats would break is a tie."""
+    ranks: Values = stats.rankdata(np.concatenate([first, second]).round(9))
+    return ranks
 
 
 @lru_cache(maxsize=1024)
@@ -282,7 +286,7 @@ def networks_to_tell(first: Values, second: Values, level: float, ahead: float =
     """
     if len(first) < 2 or len(second) < 2:
         return np.inf
-    ranks = stats.rankdata(np.concatenate([first, second + ahead]).round(9))
+    ranks = _ranks(first, second + ahead)
     ours, theirs = ranks[: len(first)], ranks[len(first) :]
     wins = (ours[:, None] > theirs).mean() + 0.5 * (ours[:, None] == theirs).mean()
     if wins <= 0.501:
