@@ -111,21 +111,19 @@ def p_values(claim: Claim, members: Sequence[Member]) -> dict[Verdict, float]:
     test: Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982); one for which
     a single comparison is enough has the smallest, times their number (Bonferroni).
     """
-    number = len(members)
+    one_is_enough = claim.needs == "any"
     supported = [member.tested.p_supported for member in members]
     against = [each.tested.p_not_better for each in members if each.comparison.can_refute]
-    equivalent = max(member.tested.p_equivalent for member in members)
-    if claim.needs == "any":
-        return {
-            Verdict.SUPPORTED: min(1.0, number * min(supported)),
-            Verdict.REFUTED: 1.0,
-            Verdict.EQUIVALENT: equivalent,
-        }
     return {
-        Verdict.SUPPORTED: max(supported),
-        Verdict.REFUTED: min(1.0, len(against) * min(against)),
-        Verdict.EQUIVALENT: equivalent,
+        Verdict.SUPPORTED: _smallest(supported) if one_is_enough else max(supported),
+        Verdict.REFUTED: 1.0 if one_is_enough else _smallest(against),
+        Verdict.EQUIVALENT: max(member.tested.p_equivalent for member in members),
     }
+
+
+def _smallest(values: Sequence[float]) -> float:
+    """Take the smallest of some p values, corrected for their number."""
+    return min(1.0, len(values) * min(values))
 
 
 def decide(found: Sequence[tuple[Claim, tuple[Member, ...]]]) -> list[Decision]:
