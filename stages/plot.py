@@ -6,7 +6,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from stages.common.errors import run
-from stages.common.whole_files import whole_directory
 from stages.figures.accuracy import accuracy
 from stages.figures.curves import curves
 from stages.figures.features import features, plateau
@@ -16,7 +15,7 @@ from stages.figures.outcomes import outcomes
 from stages.figures.read_study import read_study
 from stages.figures.sharpness import sharpness
 from stages.figures.study import Study
-from stages.figures.theme import THEMES, Theme, save, themed
+from stages.figures.theme import Theme, save_all
 
 
 def draw(study: Study, theme: Theme) -> dict[str, Figure]:
@@ -46,11 +45,7 @@ def main() -> None:
     parser.add_argument("figures", type=Path, help="folder to write the figures to")
     arguments = parser.parse_args()
     study = read_study(arguments.metrics)
-    with whole_directory(arguments.figures) as draft:
-        for theme in THEMES:
-            with themed(theme):
-                for name, figure in draw(study, theme).items():
-                    save(figure, draft / f"{name}-{theme.name}.png")
+    save_all(lambda theme: draw(study, theme), arguments.figures)
 
 
 if __name__ == "__main__":

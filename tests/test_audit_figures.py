@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
@@ -14,14 +15,13 @@ from matplotlib.lines import Line2D
 
 from stages.audit import curves as curves_stage
 from stages.audit import figures as figures_stage
-from stages.audit.drawing.colours import rate_colour, recipe_colour
 from stages.audit.drawing.effects import effects
-from stages.audit.drawing.failure import failure
+from stages.audit.drawing.failure import failure, recipe_colour
 from stages.audit.drawing.ladder import ladder
 from stages.audit.drawing.mechanism import mechanism
 from stages.audit.judging import failure as hazard
 from stages.common.errors import UserError
-from stages.figures.theme import DARK, LIGHT, colours
+from stages.figures.theme import DARK, LIGHT, rate_colour
 from tests import imitated_audit
 from tests.drawn_study import caption, joined_means, marks, points, texts
 
@@ -30,14 +30,14 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
-def test_a_rate_has_the_colour_of_the_core_studys_figures(theme: Any) -> None:
-    for rate, colour in colours(GRID, theme).items():
-        assert rate_colour(rate, GRID, theme) == colour
+def test_the_grids_rates_are_evenly_spaced_on_the_colour_map(theme: Any) -> None:
+    for rate, place in zip(GRID, np.linspace(0.34, 0.77, len(GRID)), strict=True):
+        assert rate_colour(rate, GRID, theme) == to_hex(colormaps["plasma"](place))
 
 
 def test_a_rate_between_those_of_the_grid_has_a_colour_between_theirs() -> None:
     found = rate_colour(0.292, (0.2, 0.384), LIGHT)
-    assert found == colours((0.2, 0.292, 0.384), LIGHT)[0.292]
+    assert found == rate_colour(0.292, (0.2, 0.292, 0.384), LIGHT)
 
 
 def test_a_rate_beyond_the_grid_is_muted() -> None:

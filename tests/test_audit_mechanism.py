@@ -107,7 +107,6 @@ def test_a_pair_is_compared_at_the_bound_where_half_of_each_arm_reach_it() -> No
     assert found.when == "matched"
     assert found.values.tolist() == [1.06, 2.09]
     assert found.others.tolist() == [1.10, 2.10, 3.02]
-    assert (found.left_out, found.others_left_out) == (1, 0)
 
 
 def test_a_pair_is_compared_at_the_end_where_fewer_reach_the_bound() -> None:
@@ -116,7 +115,6 @@ def test_a_pair_is_compared_at_the_end_where_fewer_reach_the_bound() -> None:
     assert found.when == "last"
     assert found.values.tolist() == [0.12, 0.12]
     assert found.others.tolist() == [0.12] * 3
-    assert (found.left_out, found.others_left_out) == (1, 0)
     assert pair(table, "mnist", "large", "small", "test_accuracy").when == "last"
 
 
@@ -130,7 +128,7 @@ def test_exactly_half_is_enough() -> None:
 def test_what_was_not_run_has_no_values() -> None:
     table = matched(EPOCHS, outcomes(EPOCHS))
     found = pair(table, "mnist", "small_batch", "small", "feature_sparsity")
-    assert (len(found.values), len(found.others), found.left_out) == (0, 3, 0)
+    assert (len(found.values), len(found.others)) == (0, 3)
     assert len(pair(table, "digits", "small", "large", "feature_sparsity").others) == 0
     none = matched(EPOCHS.head(0), outcomes(EPOCHS).head(0))
     assert none.empty

@@ -228,16 +228,16 @@ def test_the_favourite_is_chosen_in_the_half_that_is_not_compared() -> None:
     networks = table(validation_accuracy=validation, test_accuracy=0.9)
     cell = Cell("mnist", "core", Favourite((0.1, 0.2)), upper_half=True)
     # In the lower half, two seeds of each: 0.99 against 0.95.
-    assert of(networks).favourite(cell) == 0.1
+    assert of(networks).rate(cell) == 0.1
     found = of(networks).of((cell,))
     assert found is not None
     assert found["seed"].tolist() == [1002, 1003, 1004]
     lost = networks.assign(outcome=["trained"] * 4 + ["lost"] + ["trained"] * 4)
     lost.loc[3, "outcome"] = "lost"
-    assert of(lost).favourite(cell) == 0.2
+    assert of(lost).rate(cell) == 0.2
     equal = networks.assign(validation_accuracy=0.9)
-    assert of(equal).favourite(cell) == 0.1
-    assert of(networks[networks["learning_rate"] == 0.1]).favourite(cell) is None
+    assert of(equal).rate(cell) == 0.1
+    assert of(networks[networks["learning_rate"] == 0.1]).rate(cell) is None
 
 
 def test_halves_are_of_each_cells_own_seeds() -> None:
@@ -305,7 +305,7 @@ def test_what_cannot_refute_a_claim_says_so() -> None:
     assert Difference(TEST_ACCURACY, CORE_02, CORE_01).can_refute
     assert SameNumbers("", {}, {}, 0.0).can_refute
     assert not NoSurvivor(CORE_02, BURST).can_refute
-    assert not Shares(CORE_02, CORE_01, "more", refutes=False).can_refute
+    assert not Shares(CORE_02, CORE_01, "more", can_refute=False).can_refute
     assert Shares(CORE_02, CORE_01, "more").can_refute
 
 

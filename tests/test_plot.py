@@ -17,7 +17,16 @@ from stages.figures.curves import curves
 from stages.figures.outcomes import outcomes
 from stages.figures.read_study import read_study
 from stages.figures.study import Study
-from stages.figures.theme import DARK, LIGHT, THEMES, Theme, colours, plain_logarithms, save, themed
+from stages.figures.theme import (
+    DARK,
+    LIGHT,
+    THEMES,
+    Theme,
+    plain_logarithms,
+    rate_colour,
+    save,
+    themed,
+)
 from tests.drawn_study import fabricate, lost
 
 
@@ -52,7 +61,8 @@ def test_a_rate_has_one_colour_in_every_figure_the_brighter_the_larger(theme: Th
 
 def test_a_rate_has_the_same_colour_in_both_themes() -> None:
     rates = (0.1, 0.2, 0.6)
-    assert colours(rates, LIGHT) == colours(rates, DARK)
+    for rate in rates:
+        assert rate_colour(rate, rates, LIGHT) == rate_colour(rate, rates, DARK)
     assert LIGHT.candidate == DARK.candidate
 
 

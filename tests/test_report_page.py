@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from stages import report_page
 from stages.figures.rates import rates_of
-from stages.figures.theme import DARK, LIGHT, THEMES, Theme, colours
+from stages.figures.theme import DARK, LIGHT, THEMES, Theme, rate_colour
 from tests import audited
 from tests.browser import chromium, opened
 from tests.drawn_study import STEPS_PER_EPOCH, fabricate
@@ -329,7 +329,7 @@ def test_the_ways_to_train_have_the_colours_of_their_rates(page: Page) -> None:
         )
     )
     found = {name: of_rgb(colour) for name, colour in drawn.items()}
-    small, large = (colours((0.1, 0.3, 0.6), LIGHT)[rate] for rate in (0.1, 0.3))
+    small, large = (rate_colour(rate, (0.1, 0.3, 0.6), LIGHT) for rate in (0.1, 0.3))
     between = found.pop("0.3 for 5 epochs, then 0.1")
     assert found == {
         "0.1": small,

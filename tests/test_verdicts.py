@@ -200,10 +200,10 @@ def test_results_are_named(tested: Tested, result: str) -> None:
 def test_results_are_corrected_within_their_claim() -> None:
     tested = [Given(SCALE, 0.03, 0.3, 0.02), Given(SCALE, 0.02, 0.4, 0.1)]
     found = corrected(tested)
-    assert [each.difference for each in found] == pytest.approx([0.04, 0.04])
-    assert [each.not_better for each in found] == pytest.approx([0.6, 0.6])
-    assert [each.not_worse for each in found] == pytest.approx([0.04, 0.1])
-    assert [each.equivalent for each in found] == pytest.approx([0.6, 0.6])
+    assert [each.p_values["p_difference"] for each in found] == pytest.approx([0.04, 0.04])
+    assert [each.p_values["p_not_better"] for each in found] == pytest.approx([0.6, 0.6])
+    assert [each.p_values["p_not_worse"] for each in found] == pytest.approx([0.04, 0.1])
+    assert [each.p_values["p_equivalent"] for each in found] == pytest.approx([0.6, 0.6])
     assert [each.result for each in found] == ["better", "better"]
 
 

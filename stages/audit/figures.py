@@ -17,26 +17,12 @@ from stages.audit.judging.published import NOTEBOOK_ACCURACY
 from stages.audit.judging.rungs import RUNGS
 from stages.common.errors import run
 from stages.common.parameters import Rates, read_params
-from stages.common.whole_files import whole_directory
-from stages.figures.theme import THEMES, Theme, save, themed
+from stages.figures.theme import Theme, save_all
 
 CELL = {"dataset": "str", "recipe": "str"}
 INTERVAL = {"share": "float64", "low": "float64", "high": "float64"}
-FAILURE = {
-    **CELL,
-    "largest_rate": "float64",
-    "rate_50": "float64",
-    "rate_50_low": "float64",
-    "rate_50_high": "float64",
-}
-SHARES = {
-    **CELL,
-    "learning_rate": "float64",
-    "networks": "int64",
-    "lost": "int64",
-    **INTERVAL,
-}
 CURVES = {**CELL, "learning_rate": "float64", **INTERVAL}
+SHARES = {**CURVES, "networks": "int64", "lost": "int64"}
 MECHANISM = {**CELL, "seed": "int64", "outcome": "str", "bound": "float64"}
 CLAIMS = {
     "statement": "str",
@@ -69,16 +55,13 @@ def read(tables: Path, metrics: Path) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: A table is absent or damaged.
     """
-    columns = {
-        "failure": FAILURE,
-        "failure_shares": SHARES,
-        "failure_curves": CURVES,
-        "mechanism": MECHANISM,
-    }
     return {
         "networks": read_tables.networks(tables),
         "epochs": read_tables.epochs(tables),
-        **{name: read_tables.read(tables / f"{name}.csv", columns[name]) for name in columns},
+        "failure": read_tables.failure(tables),
+        "failure_shares": read_tables.read(tables / "failure_shares.csv", SHARES),
+        "failure_curves": read_tables.read(tables / "failure_curves.csv", CURVES),
+        "mechanism": read_tables.read(tables / "mechanism.csv", MECHANISM),
         "claims": read_tables.read(metrics / "claims.csv", CLAIMS),
     }
 
@@ -117,11 +100,7 @@ def main() -> None:
     arguments = parser.parse_args()
     grid = read_params(FiguresParams, arguments.params).learning_rates
     tables = read(arguments.tables, arguments.metrics)
-    with whole_directory(arguments.figures) as draft:
-        for theme in THEMES:
-            with themed(theme):
-                for name, figure in draw(tables, grid, theme).items():
-                    save(figure, draft / f"{name}-{theme.name}.png")
+    save_all(lambda theme: draw(tables, grid, theme), arguments.figures)
 
 
 if __name__ == "__main__":

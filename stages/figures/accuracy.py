@@ -74,9 +74,10 @@ def count_lost(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate]) -> None:
 
 
 def explain_accuracy(seeds: pd.DataFrame) -> str:
-    """Say in a caption what the marks tell, exploded networks among them."""
-    exploded = (seeds["lost_how"] == "exploded").any()
-    return explain_marks(seeds) + f" {EXPLODED}" * bool(exploded)
+    """Say in a caption what the marks and the counts of lost networks tell."""
+    exploded = bool((seeds["lost_how"] == "exploded").any())
+    lost = bool((seeds["outcome"] == "lost").any())
+    return " ".join([explain_marks(seeds), *[EXPLODED] * exploded, *[LOST] * lost])
 
 
 def accuracy(study: Study, dataset: str, theme: Theme) -> Figure:
@@ -87,6 +88,5 @@ def accuracy(study: Study, dataset: str, theme: Theme) -> Figure:
     draw_accuracy(axes, seeds, rates, theme)
     count_lost(axes, seeds, rates)
     headed(figure, f"{title(dataset)}: final test accuracy by learning rate")
-    counted = f" {LOST}" * bool((seeds["outcome"] == "lost").any())
-    captioned(figure, f"{explain_accuracy(seeds)}{counted} {CAPTION}", theme)
+    captioned(figure, f"{explain_accuracy(seeds)} {CAPTION}", theme)
     return figure

@@ -77,14 +77,7 @@ def draw_panel(
             highest += [drawn.iloc[0], drawn.median()]
         least = 0 if panel.logarithmic else -math.inf
         seed_lines(axes, rows, "epoch", panel.column, rate.colour, above=least)
-        axes.plot(
-            drawn,
-            color=rate.colour,
-            linestyle=rate.dashes,
-            marker=rate.marker,
-            markersize=2.5,
-            label=rate.name,
-        )
+        axes.plot(drawn, marker=rate.marker, markersize=2.5, **rate.line)
     if panel.logarithmic:
         log_axis(axes, ceiling=ROOM * max(highest, default=math.inf))
     else:

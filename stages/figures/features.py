@@ -11,7 +11,7 @@ from stages.figures.rates import (
     Rate,
     draw_seeds,
     explain_marks,
-    legend_below,
+    key,
     mark,
     rates_of,
 )
@@ -22,6 +22,7 @@ from stages.figures.theme import (
     captioned,
     from_zero,
     headed,
+    legend_below,
     percent_axis,
     plain_logarithms,
     reference,
@@ -124,6 +125,7 @@ def plateau(study: Study, theme: Theme) -> Figure:
         )
     columns[0].set_ylabel(f"{QUANTITIES[SPARSITY]}, hidden layer {study.layers[-1]}")
     caption = f"{explain_marks(measured)} {PLATEAU_CAPTION}"
-    legend_below(figure, rates, caption, theme, lines=False)
+    handles = [key(rate, rate.name, line=False) for rate in rates]
+    legend_below(figure, handles, caption, theme, ncols=6)
     headed(figure, "Feature sparsity by training loss")
     return figure

@@ -37,13 +37,8 @@ def draw_first_epoch(
         last: The first epoch's last step.
     """
     for rate, run in steps:
-        axes.plot(
-            run.first_epoch.set_index("step")["gradient_norm"],
-            color=rate.colour,
-            linestyle=rate.dashes,
-            linewidth=1.2,
-            label=rate.name,
-        )
+        norms = run.first_epoch.set_index("step")["gradient_norm"]
+        axes.plot(norms, linewidth=1.2, **rate.line)
     log_axis(axes, ceiling=math.inf)
     axes.set_xscale("log")
     axes.set_xlim(1, max(2, last))
@@ -60,14 +55,7 @@ def draw_bursts(
     """Draw a quantity around the loss of networks, one line each, or say that none was lost."""
     for rate, run in steps:
         for _, burst in run.bursts.groupby("seed"):
-            axes.plot(
-                burst["step"],
-                burst[quantity],
-                color=rate.colour,
-                linestyle=rate.dashes,
-                linewidth=0.9,
-                label=rate.name,
-            )
+            axes.plot(burst["step"], burst[quantity], linewidth=0.9, **rate.line)
     axes.set_ylabel(label)
     if axes.lines:
         axes.axvline(0, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)

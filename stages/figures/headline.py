@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from stages.figures.accuracy import LOST, count_lost, draw_accuracy, explain_accuracy
+from stages.figures.accuracy import count_lost, draw_accuracy, explain_accuracy
 from stages.figures.features import QUANTITIES, draw_feature
 from stages.figures.rates import rates_of
 from stages.figures.study import SPARSITY, Study, of_dataset
@@ -33,7 +33,6 @@ def headline(study: Study, theme: Theme) -> Figure:
         sparsity.set_ylabel(QUANTITIES[SPARSITY])
     for axes in rows[:, 1:].flat:
         axes.set_ylabel("")
-    lost = f" {LOST}" * bool((study.seeds["outcome"] == "lost").any())
     headed(figure, "What the learning rate does")
-    captioned(figure, f"{explain_accuracy(study.seeds)}{lost} {CAPTION}", theme)
+    captioned(figure, f"{explain_accuracy(study.seeds)} {CAPTION}", theme)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stages.figures.theme import Theme, colours, width, wrapped
+from stages.figures.theme import Theme, rate_colour, width
 
 SPREAD = 0.3
 """How far networks lie from their rate, as a share of the mean distance of two rates."""
@@ -55,6 +55,11 @@ class Rate:
     def name(self) -> str:
         return f"{self.learning_rate:g}" + " (candidate)" * self.is_candidate
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """How `Axes.plot` draws the rate's line."""
+        return {"color": self.colour, "linestyle": self.dashes, "label": self.name}
+
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Select this rate's rows of a table."""
         return table[(table["role"] == self.role) & (table["learning_rate"] == self.learning_rate)]
@@ -67,8 +72,8 @@ class Rate:
 
 def rates_of(seeds: pd.DataFrame, theme: Theme) -> list[Rate]:
     """List every rate of the study, the candidate among them, from the smallest up."""
-    grid = seeds.loc[seeds["role"] == "grid", "learning_rate"]
-    rates = [Rate("grid", rate, colour) for rate, colour in colours(grid, theme).items()]
+    grid = sorted(set(seeds.loc[seeds["role"] == "grid", "learning_rate"]))
+    rates = [Rate("grid", rate, rate_colour(rate, grid, theme)) for rate in grid]
     candidate = seeds.loc[seeds["role"] == "candidate", "learning_rate"].unique()
     rates += [Rate("candidate", float(rate), theme.candidate) for rate in candidate]
     return sorted(rates, key=lambda rate: rate.learning_rate)
@@ -86,7 +91,7 @@ def explain_marks(seeds: pd.DataFrame) -> str:
     return " ".join(text for kind, text in sentences.items() if kind in found)
 
 
-def key(rate: Rate, name: str, line: bool, marks: bool) -> Line2D:
+def key(rate: Rate, name: str, *, line: bool = True, marks: bool = True) -> Line2D:
     """Make a rate's entry for a legend, with the line or the marks that stand for it."""
     return Line2D(
         [],
@@ -112,35 +117,13 @@ def legend(
     """
     figure.legend(
         handles=[
-            key(rate, f"{rate.name}\n{rate.lost(seeds)}".strip(), line=True, marks=marks)
+            key(rate, f"{rate.name}\n{rate.lost(seeds)}".strip(), marks=marks)
             for rate in reversed(list(rates))
         ],
         title="learning rate",
         alignment="left",
         loc="outside right upper",
     )
-
-
-def legend_below(
-    figure: Figure, rates: Iterable[Rate], caption: str, theme: Theme, *, lines: bool = True
-) -> None:
-    """Name the rates below everything, under a caption.
-
-    Args:
-        figure: Where.
-        rates: What to name.
-        caption: Put above the names.
-        theme: Its muted colour is the caption's.
-        lines: Whether the rates have lines, not only marks.
-    """
-    figure.legend(
-        handles=[key(rate, rate.name, line=lines, marks=True) for rate in rates],
-        title=wrapped(caption),
-        title_fontproperties={"size": 8},
-        alignment="left",
-        loc="outside lower left",
-        ncols=6,
-    ).get_title().set(color=theme.muted, linespacing=1.4)
 
 
 def mark_losses(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], column: str) -> None:

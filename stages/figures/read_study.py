@@ -1,6 +1,6 @@
 """Read what the figures show from metrics/."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -27,33 +27,57 @@ FIRST_EPOCH = {"step", "gradient_norm"}
 BURSTS = {"seed", "step", "loss", "gradient_norm"}
 
 
-def read_table(path: Path, columns: set[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Iterable[str], command: str = "dvc repro") -> pd.DataFrame:
     """Read a table that must have some columns.
+
+    Args:
+        path: A CSV file.
+        columns: What it must have.
+        command: What makes it.
+
+    Raises:
+        UserError: It is absent, damaged or lacks a column.
+    """
+    try:
+        table = _whole(pd.read_csv(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: make it with: {command}") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): make it anew with: {command}") from None
+    if absent := ", ".join(sorted({*columns} - {*table})):
+        raise UserError(f"{path} lacks the columns {absent}: make it anew with: {command}")
+    return table
+
+
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise ValueError("its rows have more values than its header has names")
+    return table
+
+
+def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a table that must have some columns, and numbers in all but those of `TEXTS`.
 
     Raises:
         UserError: It is absent, damaged, lacks a column or holds text where numbers belong.
     """
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: make it with: dvc repro") from None
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}): make it anew with: dvc repro") from None
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise UserError(
-            f"{path} is damaged (its rows have more values than its header has names): make it "
-            f"anew with: dvc repro"
-        )
-    absent = ", ".join(sorted(columns - set(table.columns)))
-    if absent:
-        raise UserError(f"{path} lacks the columns {absent}: make it anew with: dvc repro")
+    table = read_table(path, columns)
     for name in table:
         if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
             raise UserError(
                 f"{path} is damaged ({name} holds what is no number): make it anew with: dvc repro"
             )
     return table
+
+
+def study_tables(metrics: Path) -> dict[str, pd.DataFrame]:
+    """Read the study's tables, by name.
+
+    Raises:
+        UserError: A table is absent, damaged or lacks a column.
+    """
+    return {name: read_numbers(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
 
 
 def read_study(metrics: Path) -> Study:
@@ -65,13 +89,13 @@ def read_study(metrics: Path) -> Study:
     Raises:
         UserError: A table is absent, damaged or lacks a column.
     """
-    tables = {name: read_table(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
+    tables = study_tables(metrics)
     steps = {}
     for key in tables["seeds"][WHICH_RUN].drop_duplicates().itertuples(index=False, name=None):
         folder = run_folder(metrics / "runs", key)
         steps[key] = RunSteps(
-            read_table(folder / "first_epoch.csv", FIRST_EPOCH),
-            read_table(folder / "bursts.csv", BURSTS),
+            read_numbers(folder / "first_epoch.csv", FIRST_EPOCH),
+            read_numbers(folder / "bursts.csv", BURSTS),
         )
     return Study(**tables, steps=steps)
 

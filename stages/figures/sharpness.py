@@ -44,14 +44,7 @@ def medians(diagnostics: pd.DataFrame, rate: Rate) -> pd.Series:
 def draw_sharpness(axes: Axes, rate: Rate, diagnostics: pd.DataFrame) -> None:
     """Draw one dataset's sharpness at a rate by epoch, with the level 2 / rate."""
     seed_lines(axes, rate.rows(diagnostics), "epoch", "sharpness", rate.colour, above=0)
-    axes.plot(
-        medians(diagnostics, rate),
-        color=rate.colour,
-        linestyle=rate.dashes,
-        marker=rate.marker,
-        markersize=2.5,
-        label=rate.name,
-    )
+    axes.plot(medians(diagnostics, rate), marker=rate.marker, markersize=2.5, **rate.line)
     level = 2 / rate.learning_rate
     axes.axhline(level, color=rate.colour, linestyle=":", linewidth=1.2, label=rate.name)
     axes.annotate(

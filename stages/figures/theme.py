@@ -1,11 +1,12 @@
 """How figures look: themes, the colour of each rate, axes that need more than a default."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+
+from stages.common.whole_files import whole_directory
 
 WIDTH = 8.8
 """Inches; a README shows 100 pixels for each."""
@@ -125,18 +128,21 @@ def themed(theme: Theme) -> Iterator[None]:
         yield
 
 
-def colours(rates: Iterable[float], theme: Theme) -> dict[float, str]:
-    """Colour the grid from its smallest rate to its largest, cold to hot.
+def rate_colour(rate: float, grid: Iterable[float], theme: Theme) -> str:
+    """Colour a rate by its place in the sorted grid, cold to hot; others between their neighbours.
 
-    Its place in the sorted grid decides a rate's colour, so all figures and datasets agree. The
-    colours also differ in lightness, for those who confuse hues.
+    So all figures and datasets agree. The colours also differ in lightness, for those who confuse
+    hues.
+
+    Args:
+        rate: A learning rate.
+        grid: The study's.
+        theme: Beyond the grid, its muted colour is used.
     """
-    ordered = sorted(set(rates))
-    ends = np.linspace(*theme.ramp, num=len(ordered))
-    return {
-        rate: to_hex(mpl.colormaps["plasma"](place))
-        for rate, place in zip(ordered, ends, strict=True)
-    }
+    ordered = sorted(set(grid))
+    places = np.linspace(*theme.ramp, num=len(ordered))
+    place = np.interp(rate, ordered, places, left=np.nan, right=np.nan)
+    return theme.muted if np.isnan(place) else to_hex(mpl.colormaps["plasma"](place))
 
 
 def accuracy_axis(axes: Axes) -> None:
@@ -233,12 +239,6 @@ def percent_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
 
 
-def unnamed_below(axes: Axes) -> None:
-    """Leave naming the x axis to the axes below."""
-    axes.tick_params(labelbottom=False)
-    axes.set_xlabel("")
-
-
 def reference(axes: Axes, height: float, name: str, theme: Theme) -> None:
     """Draw a level to compare with, named at its right end."""
     axes.axhline(height, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)
@@ -302,11 +302,42 @@ def seed_lines(
         axes.plot(seed[x], seed[y], color=colour, linewidth=0.6, alpha=0.45)
 
 
+def legend_below(
+    figure: Figure, handles: Sequence[Any], caption: str, theme: Theme, **settings: Any
+) -> None:
+    """Name marks below everything, under a caption.
+
+    Args:
+        figure: Where.
+        handles: What to name.
+        caption: Put above the names.
+        theme: Its muted colour is the caption's.
+        **settings: More of `Figure.legend`.
+    """
+    figure.legend(
+        handles=handles,
+        title=wrapped(caption),
+        title_fontproperties={"size": 8},
+        alignment="left",
+        loc="outside lower left",
+        **settings,
+    ).get_title().set(color=theme.muted, linespacing=1.4)
+
+
 def captioned(figure: Figure, text: str, theme: Theme) -> None:
     """Say below everything what the marks mean."""
     figure.supxlabel(
         wrapped(text), x=0.012, ha="left", fontsize=8, color=theme.muted, linespacing=1.4
     )
+
+
+def save_all(draw: Callable[[Theme], Mapping[str, Figure]], folder: Path) -> None:
+    """Draw figures, by name, in every theme, and write them into a folder made anew."""
+    with whole_directory(folder) as draft:
+        for theme in THEMES:
+            with themed(theme):
+                for name, figure in draw(theme).items():
+                    save(figure, draft / f"{name}-{theme.name}.png")
 
 
 def save(figure: Figure, path: Path) -> None:

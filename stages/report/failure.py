@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.colours import recipe_colour
+from stages.audit.drawing.failure import recipe_colour
 from stages.audit.judging.rungs import TITLES
 from stages.figures.theme import title
-from stages.report.chart import UNKNOWN, Chart, Key, Panel, Row, Table, number
+from stages.report.chart import UNKNOWN, Chart, Key, Panel, Row, Table, number, share_axis
 from stages.report.look import both
 
 CAPTION = (
@@ -65,15 +65,11 @@ def panel(dataset: str, recipes: Sequence[str]) -> Panel:
         scale=alt.Scale(domain=list(recipes), range=[colour(recipe) for recipe in recipes]),
         legend=None,
     )
-    curves = (
-        alt.Chart(alt.NamedData("curves"))
+    curves, shares = (
+        alt.Chart(alt.NamedData(name))
         .transform_filter(alt.datum.dataset == dataset)
         .encode(x=across, color=colours)
-    )
-    shares = (
-        alt.Chart(alt.NamedData("shares"))
-        .transform_filter(alt.datum.dataset == dataset)
-        .encode(x=across, color=colours)
+        for name in ("curves", "shares")
     )
     tooltip = [
         alt.Tooltip("name:N", title="recipe"),
@@ -93,11 +89,7 @@ def panel(dataset: str, recipes: Sequence[str]) -> Panel:
 
 def whole_axis(column: str) -> alt.Y:
     """Make y a share of all networks, from none to all."""
-    return alt.Y(
-        f"{column}:Q",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(format="~%", title=None, tickCount=4),
-    )
+    return share_axis(column).scale(domain=[0, 1])
 
 
 def row(summary: Row) -> list[str]:

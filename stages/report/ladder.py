@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.colours import rate_colour
 from stages.audit.drawing.ladder import CHANGED, heading
 from stages.figures.accuracy import CHANCE
 from stages.figures.theme import title
 from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_marks
-from stages.report.look import MUTED, both
+from stages.report.look import MUTED, colour_of_rate
 
 CAPTION = (
     "Each panel is a recipe; its title says what it changes. A mark is one network after the last "
@@ -39,7 +38,7 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
     drawn = here.assign(error=1 - here["test_accuracy"].fillna(CHANCE))
     errors = drawn["error"].min(), drawn["error"].max()
     rates = sorted(here["learning_rate"].unique())
-    colours = alt.Scale(domain=rates, range=[coloured(rate, grid) for rate in rates])
+    colours = alt.Scale(domain=rates, range=[colour_of_rate(rate, grid) for rate in rates])
     rungs = [rung for rung in CHANGED if (here["recipe"] == rung).any()]
     columns = ["recipe", "learning_rate", "seed", "outcome", "test_accuracy", "error"]
     return Chart(
@@ -51,11 +50,6 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
         Table(HEADS, rows(here, {rung: heading(rung, rungs) for rung in rungs})),
         panel_width=280,
     )
-
-
-def coloured(rate: float, grid: Sequence[float]) -> str:
-    """Colour a rate as all figures do."""
-    return both(lambda theme: rate_colour(rate, grid, theme))
 
 
 def panel(rung: str, name: str, colours: alt.Scale, errors: tuple[float, float]) -> Panel:

@@ -1,11 +1,11 @@
 """How the page looks: colours that follow the reader's scheme, the style of all charts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
 from stages.figures.rates import rates_of
-from stages.figures.theme import DARK, LIGHT, Theme
+from stages.figures.theme import DARK, LIGHT, Theme, rate_colour
 
 CROSS = "M-1,-1L1,1M1,-1L-1,1"
 """The path of a lost network's mark."""
@@ -46,6 +46,11 @@ STYLE = (
     f"--mark: {MARK}; }} @media print {{ :root {{ color-scheme: light; }} }}"
 )
 """Colours for the pages' styles. Paper is light."""
+
+
+def colour_of_rate(rate: float, grid: Iterable[float]) -> str:
+    """Colour a rate as all figures do, given the study's."""
+    return both(lambda theme: rate_colour(rate, grid, theme))
 
 
 def colours_of_rates(seeds: pd.DataFrame) -> list[str]:

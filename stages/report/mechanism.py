@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.colours import rate_colour
 from stages.audit.drawing.mechanism import NAMES
 from stages.figures.theme import title
 from stages.report.chart import Chart, Key, Panel, Table, log_axis, number, share_axis
-from stages.report.look import both
+from stages.report.look import colour_of_rate
 
 SHOWN = (
     *("smallest", "small", "large_batch"),
@@ -81,8 +80,7 @@ def coloured(rates: Mapping[str, float], grid: Sequence[float]) -> dict[str, str
 
     def one(arm: str) -> str:
         small, large = rates.get("small", rates[arm]), rates[arm]
-        share = BETWEEN.get(arm, 1.0)
-        return both(lambda theme: rate_colour(small + share * (large - small), grid, theme))
+        return colour_of_rate(small + BETWEEN.get(arm, 1.0) * (large - small), grid)
 
     return {arm: one(arm) for arm in SHOWN if arm in rates}
 

@@ -1,7 +1,7 @@
 """The page: its sections, and everything they need, in one file."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Section:
     title: str
     template: str
     """The file in templates/ that shows it."""
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any]
     """What the template shows."""
 
 

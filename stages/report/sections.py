@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import pandas as pd
+
 from stages.figures.study import Study
 from stages.figures.theme import title
 from stages.report.chart import Chart
@@ -11,7 +13,6 @@ from stages.report.ladder import ladder
 from stages.report.linked import linked_section
 from stages.report.mechanism import mechanism
 from stages.report.page import Section
-from stages.report.tables import Audit
 from stages.report.verdicts import claims
 
 CLAIMS = "claims.csv"
@@ -30,25 +31,24 @@ ARMS = (
 )
 
 
-def sections(study: Study, audit: Audit) -> Iterator[Section]:
+def sections(study: Study, audit: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     """Make the sections: of the study all, of the audit those whose tables exist."""
-    tables = audit.tables
-    if audit.has(CLAIMS):
-        listed = {"claims": claims(tables[CLAIMS])}
+    if CLAIMS in audit:
+        listed = {"claims": claims(audit[CLAIMS])}
         yield Section("verdicts", "The published claims, judged", "verdicts.html", listed)
     yield charts("ends", "How the networks end", ENDS, {"": ends(study)}, unfolded=True)
     for dataset in study.datasets:
         yield linked_section(study, dataset)
-    if audit.has(*FAILURE):
-        drawn = {"": failure(*(tables[name] for name in FAILURE))}
+    if all(name in audit for name in FAILURE):
+        drawn = {"": failure(*(audit[name] for name in FAILURE))}
         yield charts("failure", "At which rates networks are lost", LOST, drawn, unfolded=True)
     grid = study.seeds.loc[study.seeds["role"] == "grid", "learning_rate"].unique().tolist()
-    if audit.has(NETWORKS):
-        networks = tables[NETWORKS]
+    if NETWORKS in audit:
+        networks = audit[NETWORKS]
         drawn = {title(each): ladder(networks, each, grid) for each in networks["dataset"].unique()}
         yield charts("ladder", "The ladder from the published protocol", RUNGS, drawn)
-    if audit.has(NETWORKS, EPOCHS) and len(tables[EPOCHS]):
-        epochs = tables[EPOCHS]
+    if NETWORKS in audit and EPOCHS in audit and len(audit[EPOCHS]):
+        epochs = audit[EPOCHS]
         drawn = {
             title(each): mechanism(epochs, networks, each, grid)
             for each in epochs["dataset"].unique()

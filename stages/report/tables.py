@@ -1,34 +1,17 @@
 """Read what the page shows from metrics/: the study, and of the audit what has been made."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import UserError
-from stages.figures import read_study as study_files
+from stages.figures.read_study import read_table, study_tables
 from stages.figures.study import Study
 
-MAKE = "make it anew with: make audit"
 PLACE = ("dataset", "recipe", "learning_rate")
 COLUMNS = {
     "claims.csv": (
-        *(
-            "claim",
-            "statement",
-            "dataset",
-            "recipe",
-            "quantity",
-            "headline",
-            "comparison",
-            "bound",
-            "unit",
-            "result",
-            "decides",
-            "verdict",
-            "lower_half",
-            "upper_half",
-        ),
+        *("claim", "statement", "dataset", "recipe", "quantity", "headline", "comparison"),
+        *("bound", "unit", "result", "decides", "verdict", "lower_half", "upper_half"),
         *(f"{name}{end}" for name in ("effect", "gain") for end in ("", "_low", "_high")),
     ),
     "audit/networks.csv": (*PLACE, "seed", "outcome", "test_accuracy"),
@@ -46,53 +29,23 @@ COLUMNS = {
 """Table → the columns that are shown."""
 
 
-@dataclass(frozen=True)
-class Audit:
-    """Tables by the names in `COLUMNS`; those that do not exist are not there."""
-
-    tables: dict[str, pd.DataFrame]
-
-    def has(self, *names: str) -> bool:
-        return all(name in self.tables for name in names)
-
-
 def read_study(metrics: Path) -> Study:
     """Read the study's tables, without the steps of its runs: the page shows none.
 
     Raises:
         UserError: A table is absent, damaged or lacks a column.
     """
-    tables = {
-        name: study_files.read_table(metrics / f"{name}.csv", columns)
-        for name, columns in study_files.TABLES.items()
-    }
-    return Study(**tables, steps={})
+    return Study(**study_tables(metrics), steps={})
 
 
-def read_audit(metrics: Path) -> Audit:
-    """Read those of the audit's tables that exist.
+def read_audit(metrics: Path) -> dict[str, pd.DataFrame]:
+    """Read those of the audit's tables that exist, by their names in `COLUMNS`.
 
     Raises:
         UserError: A table is damaged or lacks a column.
     """
-    found = {}
-    for name, columns in COLUMNS.items():
-        path = metrics / name
-        if path.is_file():
-            found[name] = _read(path, columns)
-    return Audit(found)
-
-
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}): {MAKE}") from None
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise UserError(
-            f"{path} is damaged (its rows have more values than its header has names): {MAKE}"
-        )
-    if absent := ", ".join(name for name in columns if name not in table):
-        raise UserError(f"{path} lacks the columns {absent}: {MAKE}")
-    return table
+    return {
+        name: read_table(metrics / name, columns, "make audit")
+        for name, columns in COLUMNS.items()
+        if (metrics / name).is_file()
+    }

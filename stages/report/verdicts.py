@@ -6,7 +6,7 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.effects import LOOKS, TICKS, label, reach
+from stages.audit.drawing.effects import LOOKS, TICKS, label, look_of, reach
 from stages.audit.judging.claims import CLAIMS
 from stages.audit.judging.rungs import TITLES
 from stages.figures.theme import DATASET_TITLES
@@ -141,12 +141,11 @@ def in_unit(row: pd.Series) -> tuple[str, str]:
 def forest(name: str, rows: pd.DataFrame, evidence: Table) -> Chart:
     """Draw the effects that decide a claim, each with its interval."""
     limit = reach(rows)
-    looks = {result: look.name for look in LOOKS for result in look.results}
     drawn = rows[["result"]].assign(
         **{end: rows[end].clip(-limit, limit) for end in ENDS},
         compared=[compared(row) for _, row in rows.iterrows()],
         effect=[effect(row) for _, row in rows.iterrows()],
-        look=rows["result"].map(looks).fillna(LOOKS[-1].name),
+        look=[look_of(result).name for result in rows["result"]],
     )
     present = [look for look in LOOKS if (drawn["look"] == look.name).any()]
     return Chart(

@@ -24,18 +24,13 @@ FEWEST_FOR_AN_INTERVAL = 3
 WHICH_RUN = ["dataset", "role", "learning_rate"]
 OUTCOMES = ["trained", "undertrained", "lost"]
 ENDING = ["outcome", "lost_epoch", "lost_step", "lost_how"]
-LAST_SCORES = {
-    "validation_accuracy": "validation_accuracy",
-    "test_accuracy": "test_accuracy",
-    "test_mape": "test_mape",
-    "test_loss": "test_loss",
-    "train_loss": "train_loss",
-    "train_accuracy": "train_accuracy",
-    "gradient_norm_mean": "gradient_norm",
-    "relative_update_mean": "relative_update",
-    "noise_scale": "noise_scale",
-}
-"""Column of the history → column of the seeds' table, which has the last epoch's value."""
+LAST_SCORES = [
+    *("validation_accuracy", "test_accuracy", "test_mape", "test_loss", "train_loss"),
+    *("train_accuracy", "gradient_norm_mean", "relative_update_mean", "noise_scale"),
+]
+"""Columns of the history, of which the seeds' table has the last epoch's value."""
+RENAMED = {"gradient_norm_mean": "gradient_norm", "relative_update_mean": "relative_update"}
+"""Column of the history → its name in the seeds' table."""
 WHOLE_RUN = ["running_accuracy", "steps_to_threshold", "peak_gradient_norm"]
 
 
@@ -155,8 +150,7 @@ def _diagnostics(measured: Measured) -> pd.DataFrame:
 
 def _networks(measured: Measured) -> pd.DataFrame:
     """Put what is known of each network at the last epoch beside how it ended."""
-    scores = measured.history.set_index(["seed", "epoch"])[list(LAST_SCORES)]
-    scores = scores.rename(columns=LAST_SCORES)
+    scores = measured.history.set_index(["seed", "epoch"])[LAST_SCORES].rename(columns=RENAMED)
     diagnostics = _diagnostics(measured).drop(columns="residual")
     table = measured.networks.set_index("seed")
     table["chance_accuracy"] = measured.facts["chance_accuracy"]

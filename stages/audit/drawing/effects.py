@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from stages.figures.theme import LIGHT, WIDTH, Theme, headed, wrapped
+from stages.figures.theme import LIGHT, WIDTH, Theme, headed, legend_below
 
 ROW_INCHES, FRAME_INCHES = 0.175, 1.5
 MOST = 50
@@ -74,6 +74,11 @@ LOOKS = (
     Look("undecided", (), "o", "none", ("#59636e", "#9198a1")),
 )
 """The last one is that of all other results."""
+
+
+def look_of(result: str) -> Look:
+    """Choose how the effects of a result are marked."""
+    return next((look for look in LOOKS if result in look.results), LOOKS[-1])
 
 
 def effects(claims: pd.DataFrame, theme: Theme) -> Figure:
@@ -147,7 +152,7 @@ def label(row: pd.Series) -> str:
 
 def draw_effect(axes: Axes, place: int, row: pd.Series, limit: float, theme: Theme) -> None:
     """Draw a comparison's effect and interval; an arrow where it lies off the axis."""
-    look = next((each for each in LOOKS if row["result"] in each.results), LOOKS[-1])
+    look = look_of(row["result"])
     colour = look.colour(theme)
     low, high = np.clip([row["gain_low"], row["gain_high"]], -limit, limit)
     axes.hlines(place, low, high, color=colour, linewidth=1.4)
@@ -168,9 +173,7 @@ def draw_effect(axes: Axes, place: int, row: pd.Series, limit: float, theme: The
 
 def name_results(figure: Figure, results: set[str], theme: Theme) -> None:
     """Name the looks of results below everything, under the caption."""
-    known = {result for look in LOOKS for result in look.results}
-    shown = [look for look in LOOKS if results & set(look.results)]
-    shown += [LOOKS[-1]] * bool(results - known)
+    found = {look_of(result) for result in results}
     handles = [
         Line2D(
             [],
@@ -181,13 +184,7 @@ def name_results(figure: Figure, results: set[str], theme: Theme) -> None:
             markersize=4.5,
             label=look.name,
         )
-        for look in shown
+        for look in LOOKS
+        if look in found
     ]
-    figure.legend(
-        handles=handles,
-        title=wrapped(CAPTION),
-        title_fontproperties={"size": 8},
-        alignment="left",
-        loc="outside lower left",
-        ncols=len(LOOKS),
-    ).get_title().set(color=theme.muted, linespacing=1.4)
+    legend_below(figure, handles, CAPTION, theme, ncols=len(LOOKS))

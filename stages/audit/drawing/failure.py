@@ -7,12 +7,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from stages.audit.drawing.colours import recipe_colour
 from stages.audit.judging.rungs import TITLES
-from stages.figures.theme import WIDTH, Theme, captioned, headed, percent_axis, plain, title
+from stages.figures.theme import (
+    LIGHT,
+    WIDTH,
+    Theme,
+    captioned,
+    headed,
+    percent_axis,
+    plain,
+    title,
+)
 
 LOOKS = {"core": ("-", "o"), "clipped": ("--", "s"), "warmup_cosine": ("-.", "D")}
 """Recipe → dashes and mark; in the order of the legend."""
+COLOURS = {"clipped": ("#c2500a", "#f0a33a"), "warmup_cosine": ("#0072b2", "#56b4e9")}
+"""Recipe → its colour on a light and on a dark background; core has the text's. By Okabe and Ito,
+so that those who confuse hues tell them apart."""
 ORDER = {recipe: place for place, recipe in enumerate(LOOKS)}
 APART = {"core": 1.0, "clipped": 1.0, "warmup_cosine": 1.015}
 """Recipe → factor by which its marks are shifted, where others have the same rates."""
@@ -67,6 +78,12 @@ def failure(
     )
     captioned(figure, CAPTION + none * (not below.empty), theme)
     return figure
+
+
+def recipe_colour(recipe: str, theme: Theme) -> str:
+    """Choose a recipe's colour."""
+    light, dark = COLOURS.get(recipe, (theme.text, theme.text))
+    return light if theme == LIGHT else dark
 
 
 def draw_recipe(

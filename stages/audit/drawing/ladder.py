@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.audit.drawing.colours import rates_in_colour
 from stages.audit.judging.rungs import CORE, RUNGS, TITLES
 from stages.figures.accuracy import count_lost
 from stages.figures.rates import Rate, draw_seeds, places
@@ -17,8 +16,8 @@ from stages.figures.theme import (
     accuracy_axis,
     captioned,
     headed,
+    rate_colour,
     title,
-    unnamed_below,
 )
 
 CHANGED = {
@@ -78,7 +77,10 @@ def ladder(
     rows = rows[rows["recipe"].isin(rungs)].assign(role="grid")
     # What has become of a lost network's numbers is a matter of rounding: it has no accuracy.
     rows["test_accuracy"] = rows["test_accuracy"].mask(rows["outcome"] == "lost")
-    rates = rates_in_colour(rows["learning_rate"], grid, theme)
+    rates = [
+        Rate("grid", rate, rate_colour(rate, grid, theme))
+        for rate in sorted(set(rows["learning_rate"]))
+    ]
     lines = -(-len(rungs) // COLUMNS)
     figure = Figure(figsize=(WIDTH, PANEL_INCHES * lines + 0.9))
     panels = figure.subplots(lines, COLUMNS, squeeze=False, sharey=True)
@@ -90,7 +92,8 @@ def ladder(
         count_lost(axes, here, rates)
         axes.set_title(heading(rung, rungs))
         if number + COLUMNS < len(rungs):
-            unnamed_below(axes)
+            axes.tick_params(labelbottom=False)
+            axes.set_xlabel("")
     compared = "as_published" in rungs and bool(notebook)
     if compared:
         draw_notebook(panels[0, 0], notebook, rates, theme)

@@ -11,17 +11,17 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stages.audit.drawing.colours import rate_colour
 from stages.audit.judging.mechanism import ARMS
 from stages.figures.theme import (
     WIDTH,
     Theme,
     from_zero,
     headed,
+    legend_below,
     percent_axis,
     plain_logarithms,
+    rate_colour,
     title,
-    wrapped,
 )
 
 NAMES = {
@@ -36,16 +36,12 @@ NAMES = {
 }
 """Arm → its name in the legend: the rate that it begins with, and those of two other arms."""
 LOOKS: dict[str, tuple[Literal["-", "--", ":"], str]] = {
-    "small": ("-", "o"),
-    "large_1": ("-", "o"),
-    "large_5": ("-", "o"),
-    "large_10": ("-", "o"),
-    "large": ("-", "o"),
-    "smallest": ("-", "o"),
     "large_batch": ("--", "s"),
     "small_batch": (":", "s"),
 }
-"""Arm → dashes, and the mark at its end."""
+"""Arm with batches of another size → dashes, and the mark at its end."""
+USUAL: tuple[Literal["-"], str] = ("-", "o")
+"""Those of all other arms."""
 SIZE, NUMBER_SIZE = 9.5, 5
 """Points: of a mark, and of a number within."""
 LONGEST = 1000
@@ -124,7 +120,7 @@ def draw_arm(axes: Axes, arm: str, rows: pd.DataFrame, colours: Colours) -> None
     points = values.median().dropna()
     path = points.to_numpy()
     colour = colours.last(arm)
-    dashes, _ = LOOKS[arm]
+    dashes, _ = LOOKS.get(arm, USUAL)
     segments = np.stack([path[:-1], path[1:]], axis=1)
     if dashes == "-":
         by_epoch = [colours.at(arm, epoch) for epoch in points.index[1:]]
@@ -141,7 +137,7 @@ def draw_arm(axes: Axes, arm: str, rows: pd.DataFrame, colours: Colours) -> None
 
 def ends(arm: str, colour: str, theme: Theme) -> tuple[Line2D, ...]:
     """Make the mark at an arm's end, and the number of its epochs at the large rate within."""
-    dashes, mark = LOOKS[arm]
+    dashes, mark = LOOKS.get(arm, USUAL)
     end = Line2D([], [], color=colour, linestyle=dashes, marker=mark, markersize=SIZE)
     if mark == "s":
         end.set(fillstyle="none", markeredgewidth=1.6)
@@ -157,13 +153,5 @@ def name_arms(figure: Figure, colours: Colours) -> None:
     known = {name: colours.rates.get(name, np.nan) for name in ("small", "large")}
     shown = [arm for arm in ARMS if arm in colours.rates]
     handles = [ends(arm, colours.last(arm), colours.theme) for arm in shown]
-    figure.legend(
-        handles=handles,
-        labels=[NAMES[arm].format(rate=colours.rates[arm], **known) for arm in shown],
-        title=wrapped(CAPTION),
-        title_fontproperties={"size": 8},
-        alignment="left",
-        loc="outside lower left",
-        ncols=2,
-        handlelength=3,
-    ).get_title().set(color=colours.theme.muted, linespacing=1.4)
+    labels = [NAMES[arm].format(rate=colours.rates[arm], **known) for arm in shown]
+    legend_below(figure, handles, CAPTION, colours.theme, labels=labels, ncols=2, handlelength=3)

@@ -82,7 +82,7 @@ def unstable(dataset: str, *rates: float) -> tuple[Comparison, ...]:
     base = cells(dataset, BASE)
     return (
         *(Bound("lost", cells(dataset, rate), UNSTABLE) for rate in rates),
-        *(Shares(cells(dataset, rate), base, "more", refutes=False) for rate in rates),
+        *(Shares(cells(dataset, rate), base, "more", can_refute=False) for rate in rates),
     )
 
 

@@ -17,12 +17,20 @@ from stages.audit.judging.comparisons import (
     Matched,
     Shares,
 )
-from stages.audit.judging.evidence import Evidence, Favourite, Side
+from stages.audit.judging.evidence import Evidence, Side
 from stages.audit.judging.read_tables import last_layer
 from stages.audit.judging.rungs import CORE, RUNGS
 from stages.audit.judging.statistics import NOTHING, Effect
 from stages.audit.judging.tested import Bounded, Tested
-from stages.audit.judging.verdicts import Corrected, Judged, Member, corrected, deciding
+from stages.audit.judging.verdicts import (
+    P_VALUES,
+    Corrected,
+    Judged,
+    Member,
+    compared,
+    corrected,
+    deciding,
+)
 
 PLACES = [
     "table",
@@ -31,53 +39,28 @@ PLACES = [
         for prefix in ("", "other_")
         for name in ("dataset", "recipes", "rates", "seeds", "base_rates")
     ),
-    "quantity",
-    "better",
-    "lost",
-    "among",
-    "bound",
-    "unit",
-    "margin",
-    "n",
-    "other_n",
-    "arrangements",
-    "statistic",
+    *("quantity", "better", "lost", "among", "bound", "unit", "margin"),
+    *("n", "other_n", "arrangements", "statistic"),
 ]
 """What is compared. `base_rates` is there where gains are compared: each network of `rates` less
 the one of `base_rates` with the same seed."""
 EFFECTS = [
     f"{name}{end}" for name in ("effect", "gain", "probability") for end in ("", "_low", "_high")
 ]
-P_VALUES = ["p_difference", "p_not_better", "p_not_worse", "p_equivalent"]
 CLAIMS_COLUMNS = [
-    "claim",
-    "statement",
-    "headline",
-    "recipe",
-    "comparison",
-    "kind",
+    *("claim", "statement", "headline", "recipe", "comparison", "kind"),
     *PLACES,
     *P_VALUES,
     *(f"corrected_{name}" for name in P_VALUES),
     *EFFECTS,
-    "survivors_effect",
-    "result",
-    "decides",
-    "verdict",
-    "lower_half",
-    "upper_half",
+    *("survivors_effect", "result", "decides", "verdict", "lower_half", "upper_half"),
 ]
 CHANGES_COLUMNS = [
-    "claim",
-    "before",
-    "after",
-    "comparison",
+    *("claim", "before", "after", "comparison"),
     *PLACES,
-    "p_difference",
-    "corrected_p_difference",
+    *("p_difference", "corrected_p_difference"),
     *EFFECTS,
-    "survivors_effect",
-    "changes",
+    *("survivors_effect", "changes"),
 ]
 
 
@@ -104,21 +87,18 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> pd.DataFrame:
                 | {"recipe": CORE, "result": "not run", "decides": 0}
                 | verdicts
             )
-    rows += [row for claim in CLAIMS for rung in RUNGS for row in _on_rung(claim, rung, evidence)]
+    others = [rung for rung in RUNGS if rung != CORE]
+    rows += [row for claim in CLAIMS for rung in others for row in _on_rung(claim, rung, evidence)]
     return pd.DataFrame(rows, columns=CLAIMS_COLUMNS)
 
 
 def _on_rung(claim: Claim, rung: str, evidence: Evidence) -> list[dict[str, Any]]:
     """Lay out a claim's comparisons on another rung than core, as far as they were run there."""
-    if rung == CORE:
-        return []
     moved = [each for comparison in claim.comparisons if (each := comparison.on(rung)) is not None]
-    members = [
-        Member(each, tested) for each in moved if (tested := each.tested(evidence)) is not None
-    ]
+    members = compared(moved, evidence)
     results = corrected([member.tested for member in members])
     return [
-        _row(claim, rung, member, result, evidence) | {"headline": 0}
+        _row(claim, rung, member, result, evidence)
         for member, result in zip(members, results, strict=True)
     ]
 
@@ -147,30 +127,20 @@ def changes_table(changes: Sequence[Change], evidence: Evidence) -> pd.DataFrame
 
 
 def _row(
-    claim: Claim,
-    recipe: str,
-    member: Member,
-    found: Corrected,
-    evidence: Evidence,
+    claim: Claim, recipe: str, member: Member, found: Corrected, evidence: Evidence
 ) -> dict[str, Any]:
     comparison, tested = member.comparison, member.tested
     return {
         "claim": claim.key,
         "statement": claim.statement,
-        "headline": 1,
+        "headline": int(recipe == CORE),
         "recipe": recipe,
         "comparison": comparison.label,
         "kind": comparison.kind,
         **_places(comparison, evidence),
         **_counts(tested),
-        "p_difference": tested.p_difference,
-        "p_not_better": tested.p_not_better,
-        "p_not_worse": tested.p_not_worse,
-        "p_equivalent": tested.p_equivalent,
-        "corrected_p_difference": found.difference,
-        "corrected_p_not_better": found.not_better,
-        "corrected_p_not_worse": found.not_worse,
-        "corrected_p_equivalent": found.equivalent,
+        **{name: getattr(tested, name) for name in P_VALUES},
+        **{f"corrected_{name}": p for name, p in found.p_values.items()},
         **_effects(tested, tested.effect),
         "result": found.result,
     }
@@ -178,21 +148,18 @@ def _row(
 
 def _places(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
     """Say which networks are compared, and what of them."""
+    place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
     sides = comparison.sides
-    bases: tuple[Side, ...] = ()
     if isinstance(comparison, Interaction):
         (first, base), (second, other) = comparison.first, comparison.second
-        sides, bases = (first, second), (base, other)
-    place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
+        sides = first, second
+        place |= {"base_rates": _rates(base, evidence), "other_base_rates": _rates(other, evidence)}
     for prefix, side in zip(("", "other_"), sides, strict=False):
         place |= _cells(prefix, side, evidence)
-    for prefix, side in zip(("", "other_"), bases, strict=False):
-        place[f"{prefix}base_rates"] = _rates(side, evidence)
     if isinstance(comparison, Difference | Interaction):
         quantity = comparison.quantity
-        column = quantity.column
-        if column == "feature_sparsity":
-            column = last_layer(evidence.networks)
+        layered = quantity.column == "feature_sparsity"
+        column = last_layer(evidence.networks) if layered else quantity.column
         place |= {"quantity": column, "better": quantity.better, "lost": quantity.lost}
     elif isinstance(comparison, Matched):
         quantity, when = comparison.quantity, comparison.when(evidence)
@@ -218,9 +185,7 @@ def _cells(prefix: str, side: Side, evidence: Evidence) -> dict[str, str]:
 
 
 def _rates(side: Side, evidence: Evidence) -> str:
-    chosen = [
-        evidence.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate for cell in side
-    ]
+    chosen = [evidence.rate(cell) for cell in side]
     return " ".join(dict.fromkeys(f"{rate:g}" for rate in chosen if rate is not None))
 
 
@@ -239,7 +204,6 @@ def _counts(tested: Tested) -> dict[str, Any]:
 def _effects(tested: Tested, effect: Effect) -> dict[str, float]:
     """Lay out an effect in the readers' unit, and in margins, positive as the claim says."""
     shown, gain = tested.scale.shown(effect), effect.times(1 / tested.scale.step)
-    survivors = Effect(tested.survivors_effect(), np.nan, np.nan)
     return {
         "effect": shown.value,
         "effect_low": shown.low,
@@ -250,5 +214,5 @@ def _effects(tested: Tested, effect: Effect) -> dict[str, float]:
         "probability": effect.probability,
         "probability_low": effect.probability_low,
         "probability_high": effect.probability_high,
-        "survivors_effect": tested.scale.shown(survivors).value,
+        "survivors_effect": tested.scale.readable(tested.survivors_effect()),
     }

@@ -90,11 +90,8 @@ class Comparison(ABC):
     """What a claim says of some cells."""
 
     kind: ClassVar[str]
-
-    @property
-    def can_refute(self) -> bool:
-        """Whether a claim is refuted where this is not so; otherwise it is then undecided."""
-        return True
+    can_refute = True
+    """Whether a claim is refuted where this is not so; otherwise it is then undecided."""
 
     @property
     @abstractmethod
@@ -243,11 +240,7 @@ class Shares(Comparison):
     says: Literal["fewer", "more"]
     event: Event = "lost"
     among: Among = "all"
-    refutes: bool = True
-
-    @property
-    def can_refute(self) -> bool:
-        return self.refutes
+    can_refute: bool = True
 
     @property
     def label(self) -> str:
@@ -342,7 +335,7 @@ class Matched(Comparison):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        return ((self._cell(self.arm),), (self._cell(self.against),))
+        return tuple((Cell(self.dataset, arm, None),) for arm in (self.arm, self.against))
 
     def when(self, evidence: Evidence) -> str:
         """Say whether the arms are compared at equal training loss (matched) or at the end."""
@@ -351,9 +344,6 @@ class Matched(Comparison):
     def _pair(self, evidence: Evidence) -> Cells:
         table = evidence.matched
         return pair(table, self.dataset, self.arm, self.against, self.quantity.column)
-
-    def _cell(self, arm: str) -> Cell:
-        return Cell(self.dataset, arm, None)
 
     def tested(self, evidence: Evidence) -> Tested | None:
         table = evidence.matched
@@ -388,12 +378,9 @@ class NoSurvivor(Comparison):
     """No network that ends trained ever had a gradient norm above a bound."""
 
     kind = "fact"
+    can_refute = False
     side: Side
     norm: float
-
-    @property
-    def can_refute(self) -> bool:
-        return False
 
     @property
     def label(self) -> str:

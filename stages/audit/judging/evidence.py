@@ -52,17 +52,13 @@ class Evidence:
     """One row per network of the mechanism recipes and epoch."""
 
     @cached_property
-    def _cells(self) -> Mapping[tuple[str, str, float], Networks]:
-        table = self.networks.sort_values([*CELL, "seed"])
+    def _cells(self) -> Mapping[Any, Networks]:
+        """Dataset, recipe and rate → the networks of a cell."""
+        table = self.networks.sort_values("seed", kind="stable")
         columns = {str(name): table[name].to_numpy() for name in table}
-        starts = np.flatnonzero(~table.duplicated(CELL).to_numpy())
         return {
-            (
-                columns["dataset"][start],
-                columns["recipe"][start],
-                columns["learning_rate"][start],
-            ): {name: values[start:end] for name, values in columns.items()}
-            for start, end in zip(starts, [*starts[1:], len(table)], strict=True)
+            cell: {name: values[places] for name, values in columns.items()}
+            for cell, places in table.groupby(CELL).indices.items()
         }
 
     @cached_property
@@ -72,7 +68,7 @@ class Evidence:
 
     def size(self, cell: Cell) -> int:
         """Count the networks of a cell, both halves of its seeds."""
-        rate = self.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate
+        rate = self.rate(cell)
         return sum(
             len(networks["seed"])
             for (dataset, recipe, other), networks in self._cells.items()
@@ -92,21 +88,24 @@ class Evidence:
         return None if ours is None or theirs is None else (ours, theirs)
 
     def _of(self, cell: Cell) -> Networks | None:
-        rate = self.favourite(cell) if isinstance(cell.rate, Favourite) else cell.rate
-        networks = self._cells.get((cell.dataset, cell.recipe, np.nan if rate is None else rate))
+        networks = self._cells.get((cell.dataset, cell.recipe, self.rate(cell)))
         if networks is None or not cell.upper_half:
             return networks
-        return only(networks, ~_lower(len(networks["seed"])))
+        return only(networks, slice(len(networks["seed"]) // 2, None))
 
-    def favourite(self, cell: Cell) -> float | None:
-        """Choose a cell's favourite rate; None where one of the rates was not run."""
-        assert isinstance(cell.rate, Favourite)
+    def rate(self, cell: Cell) -> float | None:
+        """Tell a cell's rate; None for the recipe's only one, or where a favourite cannot be told.
+
+        That is so if one of the rates to choose from was not run.
+        """
+        if not isinstance(cell.rate, Favourite):
+            return cell.rate
         medians = {}
         for rate in cell.rate.rates:
             networks = self._cells.get((cell.dataset, cell.recipe, rate))
             if networks is None:
                 return None
-            lower = only(networks, _lower(len(networks["seed"])))
+            lower = only(networks, slice(len(networks["seed"]) // 2))
             accuracy = np.where(lower["outcome"] == "lost", -np.inf, lower["validation_accuracy"])
             medians[rate] = float(np.median(accuracy)) if len(accuracy) else -np.inf
         return max(medians, key=lambda rate: medians[rate])
@@ -121,11 +120,6 @@ class Evidence:
         return Evidence(networks, self.epochs.merge(networks[keys].drop_duplicates(), on=keys))
 
 
-def only(networks: Networks, chosen: NDArray[Any]) -> Networks:
+def only(networks: Networks, chosen: NDArray[Any] | slice) -> Networks:
     """Keep some networks, by a mask or by their places."""
     return {name: values[chosen] for name, values in networks.items()}
-
-
-def _lower(size: int) -> NDArray[np.bool_]:
-    """Mark the lower half of so many networks."""
-    return np.arange(size) < size // 2

@@ -61,12 +61,11 @@ def failure_table(found: Mapping[tuple[str, str], Failure], shares: pd.DataFrame
             "state": curve.state,
             **_with_ends("slope", *each.slope()),
         }
-        hazards: list[float] = []
-        if isinstance(curve, Fitted) and curve.state == "fitted":
-            hazards = curve.hazard_shares.tolist()
-        row |= dict.fromkeys(PERIOD_NAMES, np.nan) | dict(zip(PERIOD_NAMES, hazards, strict=False))
-        here = shares[(shares["dataset"] == dataset) & (shares["recipe"] == recipe)]
-        row["rates_outside"] = _outside(curve, here) if isinstance(curve, Fitted) else np.nan
+        if isinstance(curve, Fitted):
+            here = shares[(shares["dataset"] == dataset) & (shares["recipe"] == recipe)]
+            row["rates_outside"] = _outside(curve, here)
+            if curve.state == "fitted":
+                row |= zip(PERIOD_NAMES, curve.hazard_shares, strict=False)
         for share in SHARES:
             row |= _with_ends(f"rate_{100 * share:.0f}", *each.rate_lost(share))
         if (dataset, CORE) in found:

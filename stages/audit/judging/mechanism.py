@@ -46,12 +46,9 @@ class Cells:
     when: When
     """matched: at the bound; last: after the last epoch, where too few reach the bound."""
     values: NDArray[np.float64]
-    """(networks,) of the arm."""
+    """(networks,) of the arm: those with a value, not lost, and (matched) at the bound."""
     others: NDArray[np.float64]
     """(networks,) of the arm that it is held against."""
-    left_out: int
-    """Networks of the arm without a value: lost, or (matched) the bound never reached."""
-    others_left_out: int
 
 
 def bound(epochs: pd.DataFrame) -> float:
@@ -114,4 +111,4 @@ def pair(table: pd.DataFrame, dataset: str, arm: str, against: str, quantity: st
     few = any(each["matched_epoch"].notna().mean() < ENOUGH for each in both)
     when: When = "last" if few else "matched"
     values, others = (each[f"{when}_{quantity}"].dropna().to_numpy(dtype=float) for each in both)
-    return Cells(when, values, others, len(both[0]) - len(values), len(both[1]) - len(others))
+    return Cells(when, values, others)

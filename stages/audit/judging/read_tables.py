@@ -44,10 +44,12 @@ FAILURE = {
     "recipe": "str",
     "networks": "int64",
     "lost": "int64",
-    **{f"rate_{share}{end}": "float64" for share in (10, 50, 90) for end in ("", "_low", "_high")},
-    "times_core": "float64",
-    "times_core_low": "float64",
-    "times_core_high": "float64",
+    "largest_rate": "float64",
+    **{
+        f"{name}{end}": "float64"
+        for name in ("rate_10", "rate_50", "rate_90", "times_core")
+        for end in ("", "_low", "_high")
+    },
 }
 NUMBERS = {"int64": "i", "float64": "iuf"}
 """Type of a column of numbers → the kinds of NumPy's types that it may be read as."""
@@ -130,7 +132,7 @@ def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         return table.astype({**columns})
     layers = dict.fromkeys(_layers(table), "float64")
     for name, kind in {**columns, **layers}.items():
-        if kind in NUMBERS and len(table) and table[name].dtype.kind not in NUMBERS[kind]:
+        if kind in NUMBERS and table[name].dtype.kind not in NUMBERS[kind]:
             raise ValueError(f"{name} holds what is no {kind}")
         if name in ALWAYS and table[name].isna().any():
             raise ValueError(f"{name} is missing in a row")

@@ -22,7 +22,6 @@ from stages.audit.judging.sentences import (
     verdict_sentence,
     with_interval,
 )
-from stages.audit.judging.statistics import Effect
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Stated, Tested
 from stages.audit.judging.verdicts import (
     Judged,
@@ -72,6 +71,11 @@ half may leave undecided what the whole decides; a claim that one half supports 
 refutes is undecided, whatever the whole says. {agreement}
 
 {undecided}"""
+UNDECIDED = """\
+Undecided claims, and the networks per cell that would decide them with a probability of 80 %, if \
+others are like those seen:
+
+"""
 BETWEEN = """\
 
 ## What one change of the recipe changes
@@ -147,7 +151,7 @@ def report(
         FAILURE,
         failures(failure),
         "\n## How firm: rounding\n\n",
-        firmness(evidence),
+        sentence(rounding(evidence.networks)) + "\n",
         REPRODUCTION,
         reproduction(evidence),
         SECTIONS,
@@ -180,7 +184,7 @@ def verdicts(judged: Sequence[Judged]) -> str:
         }
         for each in judged
     ]
-    return _markdown(pd.DataFrame(rows))
+    return _markdown(rows)
 
 
 def _arithmetic(judged: Judged) -> bool:
@@ -210,10 +214,8 @@ def mind(judged: Sequence[Judged], needed: dict[str, float]) -> str:
         for each in judged
         if each.claim.key in needed
     ]
-    heading = "Undecided claims, and the networks per cell that would decide them with a "
-    heading += "probability of 80 %, if others are like those seen:\n\n"
-    undecided = heading + "".join(lines) if lines else ""
-    return MIND.format(agreement=agreement, undecided=undecided)
+    undecided = [UNDECIDED, *lines] if lines else []
+    return MIND.format(agreement=agreement, undecided="".join(undecided))
 
 
 def _networks(needed: float) -> str:
@@ -232,12 +234,11 @@ def ends(evidence: Evidence) -> str:
             for rate, cell in here.groupby("learning_rate"):
                 row[f"{rate:g}"] = f"{int((cell['outcome'] == 'lost').sum())} of {len(cell)}"
             rows.append(row)
-    return _markdown(pd.DataFrame(rows).fillna("–")) if rows else "None of the ladder.\n"
+    return _markdown(rows, empty="None of the ladder.\n")
 
 
 def between(changes: Sequence[Change]) -> str:
     """Lay out in Markdown the changes of recipe that change a comparison of a claim."""
-    found = [change for change in changes if change.significant]
     rows = [
         {
             "claim": change.claim.title,
@@ -246,52 +247,37 @@ def between(changes: Sequence[Change]) -> str:
             "change (95 % interval)": with_interval(change.tested, change.tested.effect),
             "p": p_text(change.corrected),
         }
-        for change in found
+        for change in changes
+        if change.significant
     ]
-    nothing = "" if found else "None changes anything that these networks can tell."
+    nothing = "" if rows else "None changes anything that these networks can tell."
     heading = BETWEEN.format(tested=len(changes), nothing=nothing).replace(" \n", "\n")
-    return heading + (_markdown(pd.DataFrame(rows)) if rows else "")
+    return heading + _markdown(rows)
 
 
 def failures(table: pd.DataFrame) -> str:
     """Lay out the rates at which networks are lost in Markdown."""
     rows = []
     for row in table.to_dict("records"):
-        rates = {
-            f"{share} % lost": _rate(*(row[f"rate_{share}{end}"] for end in ("", "_low", "_high")))
-            for share in (10, 50, 90)
-        }
-        lost = f"{row['lost']:.0f} of {row['networks']:.0f}"
+        times = "–" if row["recipe"] == CORE else _estimated(row, "times_core", ".2f")
         rows.append(
             {
                 "dataset": titled(str(row["dataset"])),
                 "recipe": TITLES.get(str(row["recipe"]), str(row["recipe"])),
-                "lost": lost,
-                **rates,
-                "half, against core": _times(row),
+                "lost": f"{row['lost']:.0f} of {row['networks']:.0f}",
+                **{f"{p} % lost": _estimated(row, f"rate_{p}", ".3g") for p in (10, 50, 90)},
+                "half, against core": times if times == "–" else f"× {times}",
             }
         )
-    return _markdown(pd.DataFrame(rows)) if rows else "Not run.\n"
+    return _markdown(rows, empty="Not run.\n")
 
 
-def _rate(value: float, low: float, high: float) -> str:
+def _estimated(row: Mapping[Any, Any], name: str, digits: str) -> str:
+    value, *ends = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if np.isnan(value):
         return "–"
-    reach = ["…" if np.isnan(end) else f"{end:.3g}" for end in (low, high)]
-    return f"{value:.3g} ({reach[0]} to {reach[1]})"
-
-
-def _times(row: Mapping[Any, Any]) -> str:
-    if row["recipe"] == CORE or np.isnan(row["times_core"]):
-        return "–"
-    ends = (row["times_core_low"], row["times_core_high"])
-    reach = ["…" if np.isnan(end) else f"{end:.2f}" for end in ends]
-    return f"× {row['times_core']:.2f} ({reach[0]} to {reach[1]})"
-
-
-def firmness(evidence: Evidence) -> str:
-    """Say what another order of the hidden units, and so other rounding, changes."""
-    return sentence(rounding(evidence.networks)) + "\n"
+    low, high = ("…" if np.isnan(end) else f"{end:{digits}}" for end in ends)
+    return f"{value:{digits}} ({low} to {high})"
 
 
 def reproduction(evidence: Evidence) -> str:
@@ -317,7 +303,7 @@ def reproduction(evidence: Evidence) -> str:
                     "test accuracy of the others": reach,
                 }
             )
-    return _markdown(pd.DataFrame(rows)) if rows else "Not run.\n"
+    return _markdown(rows, empty="Not run.\n")
 
 
 def section(judged: Judged, needed: float) -> str:
@@ -329,11 +315,11 @@ def section(judged: Judged, needed: float) -> str:
         return text
     tested = [member.tested for member in judged.members]
     results = [found.result for found in corrected(tested)]
-    table = pd.DataFrame(
-        [_compared(member, result) for member, result in zip(judged.members, results, strict=True)]
-    )
+    rows = [
+        _compared(member, result) for member, result in zip(judged.members, results, strict=True)
+    ]
     referee = FOR_THE_REFEREE.format(tests=_tests(tested), verdicts=_decided(judged))
-    return f"{text}\n{_markdown(table)}\n{referee}"
+    return f"{text}\n{_markdown(rows)}\n{referee}"
 
 
 def _compared(member: Member, result: str) -> dict[str, str]:
@@ -341,7 +327,7 @@ def _compared(member: Member, result: str) -> dict[str, str]:
     p_values = tested.p_difference, tested.p_not_better, tested.p_not_worse
     told = ["–" if isinstance(tested, Stated) else p_text(p) for p in p_values]
     sizes = " against ".join(str(size) for size in tested.sizes if size)
-    survivors = tested.survivors_effect()
+    survivors = tested.scale.readable(tested.survivors_effect())
     wins = effect.probability
     return {
         "compared": member.comparison.label,
@@ -349,7 +335,7 @@ def _compared(member: Member, result: str) -> dict[str, str]:
         "networks": sizes or "–",
         "effect (95 % interval)": with_interval(tested, effect),
         "wins": "–" if np.isnan(wins) else f"{100 * wins:.0f} %",
-        "trained alone": "–" if np.isnan(survivors) else _alone(tested, survivors),
+        "trained alone": "–" if np.isnan(survivors) else number(survivors, tested.scale),
         "p: no difference": told[0],
         "p: gain as large as the margin": told[1],
         "p: loss as large": told[2],
@@ -360,10 +346,6 @@ def _compared(member: Member, result: str) -> dict[str, str]:
 def _quantity(member: Member) -> str:
     name, tested = member.comparison.quantity_name, member.tested
     return f"{name}, {tested.when}" if isinstance(tested, Ranked) and tested.when else name
-
-
-def _alone(tested: Tested, effect: float) -> str:
-    return number(tested.scale.shown(Effect(effect, effect, effect)).value, tested.scale)
 
 
 def _tests(tested: Sequence[Tested]) -> str:
@@ -380,13 +362,16 @@ def _decided(judged: Judged) -> str:
     decision = judged.decision
     if _arithmetic(judged):
         return ""
-    raw = f"p of “{decision.leaning}” {p_text(decision.p)}"
     return (
-        f"{raw}, corrected for all claims {p_text(decision.corrected)} "
-        f"(held against {decision.level:.4f}). Lower half of the seeds: {judged.lower}; upper "
-        f"half: {judged.upper}."
+        f"p of “{decision.leaning}” {p_text(decision.p)}, corrected for all claims "
+        f"{p_text(decision.corrected)} (held against {decision.level:.4f}). Lower half of the "
+        f"seeds: {judged.lower}; upper half: {judged.upper}."
     )
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def _markdown(rows: Sequence[Mapping[str, str]], empty: str = "") -> str:
+    """Lay out rows, which may lack columns; without any, the text that says so."""
+    if not rows:
+        return empty
+    table = pd.DataFrame(rows).fillna("–")
     return table.to_markdown(index=False, disable_numparse=True) + "\n"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.nonparametric import samplesize_rank_compare_onetail
+from statsmodels.stats.power import normal_sample_size_one_tail
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
     proportion_confint,
@@ -61,13 +62,13 @@ class Effect:
 
     def times(self, factor: float) -> "Effect":
         """Multiply the effect, not the probability."""
-        bounds = (self.value * factor, self.low * factor, self.high * factor)
-        return replace(self, value=bounds[0], low=bounds[1], high=bounds[2])
+        value, low, high = self.value * factor, self.low * factor, self.high * factor
+        return replace(self, value=value, low=low, high=high)
 
     def minus(self, amount: float) -> "Effect":
         """Subtract from the effect."""
-        bounds = (self.value - amount, self.low - amount, self.high - amount)
-        return replace(self, value=bounds[0], low=bounds[1], high=bounds[2])
+        value, low, high = self.value - amount, self.low - amount, self.high - amount
+        return replace(self, value=value, low=low, high=high)
 
 
 NOTHING = Effect(np.nan, np.nan, np.nan)
@@ -88,9 +89,7 @@ def rank_sum(first: Values, second: Values, ahead: float = 0.0) -> Tails:
     """
     if not len(first) or not len(second):
         return Tails(1.0, 1.0)
-    # Rounded: a tie that the sum of two floats would break is a tie.
-    values = np.concatenate([first, second + ahead]).round(9)
-    twice = np.rint(2 * stats.rankdata(values)).astype(int)
+    twice = np.rint(2 * _ranks(first, second + ahead)).astype(int)
     counts = _arrangements(len(first), tuple(np.sort(twice).tolist()))
     observed, total = twice[: len(first)].sum(), counts.sum()
     return Tails(
@@ -102,7 +101,13 @@ def sum_of_ranks(first: Values, second: Values) -> float:
     """Add up the first sample's ranks among all values; missing without values."""
     if not len(first) or not len(second):
         return np.nan
-    return float(stats.rankdata(np.concatenate([first, second]).round(9))[: len(first)].sum())
+    return float(_ranks(first, second)[: len(first)].sum())
+
+
+def _ranks(first: Values, second: Values) -> Values:
+    """Rank all values; a tie that the rounding of a sum of two floats would break is a tie."""
+    ranks: Values = stats.rankdata(np.concatenate([first, second]).round(9))
+    return ranks
 
 
 @lru_cache(maxsize=1024)
@@ -281,7 +286,7 @@ def networks_to_tell(first: Values, second: Values, level: float, ahead: float =
     """
     if len(first) < 2 or len(second) < 2:
         return np.inf
-    ranks = stats.rankdata(np.concatenate([first, second + ahead]).round(9))
+    ranks = _ranks(first, second + ahead)
     ours, theirs = ranks[: len(first)], ranks[len(first) :]
     wins = (ours[:, None] > theirs).mean() + 0.5 * (ours[:, None] == theirs).mean()
     if wins <= 0.501:
@@ -311,9 +316,8 @@ def networks_to_tell_bound(true: float, bound: float, level: float) -> float:
     """Say how many networks tell on which side of a bound a share lies, one-sided."""
     if not np.isfinite(true) or abs(true - bound) < 0.01:
         return np.inf
-    z_level, z_power = stats.norm.ppf(1 - level), stats.norm.ppf(POWER)
-    spread = z_level * np.sqrt(bound * (1 - bound)) + z_power * np.sqrt(true * (1 - true))
-    return _whole((spread / (true - bound)) ** 2)
+    expected, seen = (np.sqrt(each * (1 - each)) for each in (bound, true))
+    return _whole(normal_sample_size_one_tail(true - bound, POWER, level, expected, seen))
 
 
 def _whole(number: float) -> float:

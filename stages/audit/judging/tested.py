@@ -4,7 +4,7 @@ Everything is turned so that larger is as the claim says.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -33,17 +33,17 @@ class Scale:
         """The margin, as compared."""
         return float(np.log(self.margin)) if self.unit == "factor" else self.margin
 
+    def readable(self, value: float) -> float:
+        """Put a difference into the readers' unit."""
+        turned = self.sign * value
+        return float(np.exp(turned)) if self.unit == "factor" else turned
+
     def shown(self, effect: Effect) -> Effect:
         """Put an effect into the readers' unit."""
-
-        def one(value: float) -> float:
-            turned = self.sign * value
-            return float(np.exp(turned)) if self.unit == "factor" else turned
-
-        low, high = one(effect.low), one(effect.high)
-        ordered = (low, high) if self.sign == 1 else (high, low)
-        chances = (effect.probability, effect.probability_low, effect.probability_high)
-        return Effect(one(effect.value), *ordered, *chances)
+        value, low, high = map(self.readable, (effect.value, effect.low, effect.high))
+        if self.sign == -1:
+            low, high = high, low
+        return replace(effect, value=value, low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,8 @@ class Ranked(Tested):
         return statistics.median_ahead(self.first_trained, self.second_trained)
 
     def enough(self, supported: float, refuted: float, equivalent: float) -> Enough:
-        need, first, second, step = (
-            statistics.networks_to_tell,
-            self.first,
-            self.second,
-            self.scale.step,
-        )
+        need, step = statistics.networks_to_tell, self.scale.step
+        first, second = self.first, self.second
         return Enough(
             need(first, second, supported / 2),
             need(second, first, refuted, -step),

@@ -1,6 +1,6 @@
 """From comparisons to verdicts: each claim, both halves of the seeds, corrected for all claims."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -94,9 +94,14 @@ def _reconciled(judged: Judged) -> Judged:
 
 def find(claim: Claim, evidence: Evidence) -> tuple[Member, ...]:
     """Make a claim's comparisons; none where one of its cells was not run."""
-    found = [(each, each.tested(evidence)) for each in claim.comparisons]
-    members = [Member(each, tested) for each, tested in found if tested is not None]
-    return tuple(members) if len(members) == len(found) else ()
+    members = compared(claim.comparisons, evidence)
+    return tuple(members) if len(members) == len(claim.comparisons) else ()
+
+
+def compared(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Member]:
+    """Make comparisons, as far as their cells were run."""
+    found = ((each, each.tested(evidence)) for each in comparisons)
+    return [Member(each, tested) for each, tested in found if tested is not None]
 
 
 def p_values(claim: Claim, members: Sequence[Member]) -> dict[Verdict, float]:
@@ -106,21 +111,19 @@ def p_values(claim: Claim, members: Sequence[Member]) -> dict[Verdict, float]:
     test: Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982); one for which
     a single comparison is enough has the smallest, times their number (Bonferroni).
     """
-    number = len(members)
+    one_is_enough = claim.needs == "any"
     supported = [member.tested.p_supported for member in members]
     against = [each.tested.p_not_better for each in members if each.comparison.can_refute]
-    equivalent = max(member.tested.p_equivalent for member in members)
-    if claim.needs == "any":
-        return {
-            Verdict.SUPPORTED: min(1.0, number * min(supported)),
-            Verdict.REFUTED: 1.0,
-            Verdict.EQUIVALENT: equivalent,
-        }
     return {
-        Verdict.SUPPORTED: max(supported),
-        Verdict.REFUTED: min(1.0, len(against) * min(against)),
-        Verdict.EQUIVALENT: equivalent,
+        Verdict.SUPPORTED: _smallest(supported) if one_is_enough else max(supported),
+        Verdict.REFUTED: 1.0 if one_is_enough else _smallest(against),
+        Verdict.EQUIVALENT: max(member.tested.p_equivalent for member in members),
     }
+
+
+def _smallest(values: Sequence[float]) -> float:
+    """Take the smallest of some p values, corrected for their number."""
+    return min(1.0, len(values) * min(values))
 
 
 def decide(found: Sequence[tuple[Claim, tuple[Member, ...]]]) -> list[Decision]:
@@ -164,14 +167,16 @@ def deciding(claim: Claim, members: Sequence[Member], verdict: Verdict) -> Membe
     return choose(members, key=lambda member: member.tested.p_supported)
 
 
+P_VALUES = ("p_difference", "p_not_better", "p_not_worse", "p_equivalent")
+"""The p values of a comparison that are corrected within its claim."""
+
+
 @dataclass(frozen=True)
 class Corrected:
     """A comparison's p values, corrected by Holm's method within its claim, and what they say."""
 
-    difference: float
-    not_better: float
-    not_worse: float
-    equivalent: float
+    p_values: Mapping[str, float]
+    """By the names in `P_VALUES`."""
     result: str
 
 
@@ -183,35 +188,27 @@ def corrected(tested: Sequence[Tested]) -> list[Corrected]:
         datasets differs, equivalent or open; of a share and a bound above, below or open; of a
         fact so or not so.
     """
-    found = zip(
-        tested,
-        holm([each.p_difference for each in tested]),
-        holm([each.p_not_better for each in tested]),
-        holm([each.p_not_worse for each in tested]),
-        holm([each.p_equivalent for each in tested]),
-        strict=True,
-    )
+    by_name = [holm([getattr(each, name) for each in tested]) for name in P_VALUES]
+    by_comparison = [dict(zip(P_VALUES, each, strict=True)) for each in zip(*by_name, strict=True)]
     return [
-        Corrected(p, better, worse, equivalent, _result(each, p, better, worse, equivalent))
-        for each, p, better, worse, equivalent in found
+        Corrected(p_values, _result(each, p_values))
+        for each, p_values in zip(tested, by_comparison, strict=True)
     ]
 
 
-def _result(
-    tested: Tested, difference: float, not_better: float, not_worse: float, equivalent: float
-) -> str:
+def _result(tested: Tested, p_values: Mapping[str, float]) -> str:
     if isinstance(tested, Stated):
         return "so" if tested.holds else "not so"
     if isinstance(tested, Bounded):
-        found = {"above": difference, "below": not_better}
+        found = {"above": p_values["p_difference"], "below": p_values["p_not_better"]}
     elif isinstance(tested, Ranked) and tested.either_way:
-        found = {"equivalent": equivalent, "differs": difference}
+        found = {"equivalent": p_values["p_equivalent"], "differs": p_values["p_difference"]}
     else:
         found = {
-            "equivalent": equivalent,
-            "better" if tested.ahead else "worse": difference,
-            "not better": not_better,
-            "not worse": not_worse,
+            "equivalent": p_values["p_equivalent"],
+            "better" if tested.ahead else "worse": p_values["p_difference"],
+            "not better": p_values["p_not_better"],
+            "not worse": p_values["p_not_worse"],
         }
     return next((name for name, p in found.items() if p < LEVEL), "open")
 
