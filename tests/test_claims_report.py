@@ -273,14 +273,16 @@ def test_with_the_first_group_alone_every_verdict_is_provisional() -> None:
             "unstable_0384",
             {(FASHION, "core", 0.384): {"lost": 4}},
             {},
-            "Undecided: these networks neither bear it out nor refute it. If others are like them, "
+            "Undecided: these networks neither support nor refute it. 0.384 (Fashion-MNIST), share "
+            "of networks lost, against 25 %: 4 of 20: 20 % (8 to 42 %). If others are like them, "
             "441 networks per cell would decide it with a probability of 80 %.",
         ),
         (
             "unstable_0384",
             {(FASHION, "core", 0.384): {"lost": 5}},
             {},
-            "Undecided: these networks neither bear it out nor refute it. Too close to tell: more "
+            "Undecided: these networks neither support nor refute it. 0.384 (Fashion-MNIST), share "
+            "of networks lost, against 25 %: 5 of 20: 25 % (11 to 47 %). Too close to tell: more "
             "than 1,000 networks per cell would be needed.",
         ),
         ("printed", {}, {}, "Refuted: it is not so."),
@@ -350,10 +352,10 @@ def test_a_section_tells_the_referee_the_tests() -> None:
         "(−16 to +16) | – | – | 1.00 | 0.01 | 0.01 | equivalent |"
     ) in words
     assert words.endswith(
-        "*For the referee.* Fisher's exact test for a difference of shares, Chan's exact test for "
-        "the margin. Exact binomial tests of a share against its bound, one-sided. Margin: 20 "
-        "points of the share. p of “refuted” 0.0032, corrected for all claims 0.0032 (held against "
-        "0.0500). Lower half of the seeds: undecided; upper half: undecided."
+        "*Statistical details.* Fisher's exact test for a difference of shares, Chan's exact test "
+        "for the margin. Exact binomial tests of a share against its bound, one-sided. Margin: 20 "
+        "points of the share. p of “refuted” 0.0032 (Holm's level: 0.0500), corrected for all "
+        "claims 0.0032. Lower half of the seeds: undecided; upper half: undecided."
     )
 
 
@@ -383,7 +385,7 @@ def test_changes_between_rungs_are_told_with_their_size(drawn: Evidence) -> None
     ) in words
     assert "None changes anything" not in words
     told = between(changes(drawn, [BY_KEY["sparser_fashion_mnist"]]))
-    assert told.endswith("first. None changes anything that these networks can tell.\n\n")
+    assert told.endswith("ratio. None changes anything that these networks can tell.\n\n")
 
 
 def test_rates_of_loss_are_told_with_their_intervals() -> None:

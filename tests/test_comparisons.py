@@ -290,7 +290,7 @@ def test_a_change_is_the_second_recipe_less_the_first() -> None:
     change = Difference(TEST_ACCURACY, CORE_02, CORE_01).change("standardized", "core")
     recipes = [side[0].recipe for side in change.sides]
     assert recipes == ["core", "core", "standardized", "standardized"]
-    assert change.label == "0.2 against 0.1 (MNIST), core less standardized"
+    assert change.label == "0.2 against 0.1 (MNIST), core minus standardized"
     shares = Bound("lost", CORE_02, 0.25).change("core", "clipped")
     assert shares == Shares(cells("mnist", 0.2, recipe="clipped"), CORE_02, "more")
     bursts = Bound("burst first", CORE_02, 0.8, "lost").change("core", "clipped")

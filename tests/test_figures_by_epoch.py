@@ -222,7 +222,7 @@ def test_bursts_are_drawn_for_each_lost_network_from_the_step_of_the_loss(
     gradient_figure: Figure, label: str, quantity: str
 ) -> None:
     axes = next(axes for axes in gradient_figure.axes[1:] if axes.get_ylabel() == label)
-    assert axes.get_xlabel() == "steps from the burst that began the loss"
+    assert axes.get_xlabel() == "steps since the breakdown began"
     assert axes.get_yscale() == "log"
     drawn = {rate: [points(line) for line in lines(axes, rate)] for rate in RATES}
     expected: dict[str, list[Any]] = {rate: [] for rate in RATES}

@@ -104,7 +104,7 @@ def test_features_have_a_row_of_panels_for_each_hidden_layer(layers: int) -> Non
     names = [axes.get_ylabel() for axes in panels[:, 0]]
     assert names == [f"hidden layer {layer + 1}" for layer in range(layers)]
     titles = [axes.get_title() for axes in panels[0]]
-    assert titles == ["active, distinct features", "effective rank"]
+    assert titles == ["active features", "effective rank"]
     candidate = study.seeds[study.seeds["role"] == "candidate"]
     for layer, row in enumerate(panels, start=1):
         for axes, quantity in zip(row, ("feature_sparsity", "effective_rank"), strict=True):
@@ -202,7 +202,7 @@ def test_the_plateau_shows_the_last_hidden_layer_against_the_training_loss(layer
     study = fabricate(layers=layers)
     (axes,) = plateau(study, LIGHT).axes
     assert axes.get_xlabel() == "training loss (nats)"
-    assert axes.get_ylabel() == f"active, distinct features, hidden layer {layers}"
+    assert axes.get_ylabel() == f"active features, hidden layer {layers}"
     assert axes.get_xscale() == "log"
     for rate, number in RATES.items():
         seeds = study.seeds[study.seeds["learning_rate"] == number]

@@ -26,7 +26,7 @@ LEAST_TOP = 0.5
 """Accuracy that the axis reaches even where every network failed."""
 COUNT_INCHES, COUNT_POINTS = 0.45, (6, 16)
 """Width of a count of lost networks; its height above the edge, and that of one that lacks room."""
-EXPLODED = "On the bottom edge: it exploded and has no accuracy."
+EXPLODED = "× on the bottom edge: it exploded and has no accuracy."
 LOST = "The numbers count the lost."
 CAPTION = (
     "Line: mean over the grid's networks that trained. "

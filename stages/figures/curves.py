@@ -41,7 +41,7 @@ TEST_ACCURACY = Panel("test_accuracy", "test accuracy", logarithmic=False)
 GRADIENT_NORM = Panel("gradient_norm_mean", "gradient norm (mean over steps)")
 PANELS = (TRAIN_LOSS, TEST_LOSS, TEST_ACCURACY, GRADIENT_NORM)
 
-LOST = "×: a network is lost (2×: two); its curves end the epoch before."
+LOST = "×: a network is lost (2×: two); its curves stop one epoch earlier."
 CAPTION = (
     "Thick: mean over seeds (geometric on logarithmic axes). Thin: one seed each. "
     "The accuracy axis follows the logarithm of the error. Spikes may run off the top. "

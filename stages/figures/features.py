@@ -30,7 +30,7 @@ from stages.figures.theme import (
     width,
 )
 
-QUANTITIES = {SPARSITY: "active, distinct features", RANK: "effective rank"}
+QUANTITIES = {SPARSITY: "active features", RANK: "effective rank"}
 LAYER_HEIGHT, FRAME_HEIGHT = 2.4, 1.5
 """Inches: of a row of panels, and of what is around them."""
 DECADE_INCHES = 1.2
@@ -40,15 +40,15 @@ FEWEST = 3
 EXPLODED = "On the bottom edge: it exploded and left nothing to measure."
 FEATURES_CAPTION = (
     "Measured after the last epoch. Line: mean over the grid's networks that trained. Dotted: "
-    "before training, median over seeds. Active, distinct features: the share of positive "
-    "activations of units that fire and duplicate no other; lower is sparser. Effective rank: exp "
-    "of the entropy of the activations' singular values."
+    "before training, median over seeds. Active features: the share of positive "
+    "activations of units that fire and duplicate no other; lower is sparser. Effective rank: "
+    "roughly the number of independent directions in the activations."
 )
 PLATEAU_CAPTION = (
     "Measured after the last epoch; a network that exploded has neither value. "
-    "ρ: Spearman's rank correlation over the networks that trained, at all rates; the rate moves "
-    "both. Andriushchenko et al. (2023): large steps hold the training loss up, and features get "
-    "sparser (lower)."
+    "ρ: Spearman's rank correlation over the networks that trained, at all rates. Both "
+    "change with the rate, so that the correlation shows no cause. Andriushchenko et al. (2023): "
+    "large steps keep the training loss high, and features get sparser (lower)."
 )
 
 

@@ -1,4 +1,4 @@
-"""The gradient norm, step by step: through the first epoch, and around the loss of networks."""
+"""The gradient norm, step by step: through the first epoch, and around breakdowns."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,11 @@ ABOVE = (
     "line."
 )
 CROSS = "×: a network is lost (2×: two)."
-BELOW = (
-    "Below: each line is one network that was lost; steps count from the burst that began the loss."
-)
+BELOW = "Below: each line is one lost network; steps count from the burst that began its breakdown."
 BEYOND = "Those that explode run off the top."
 CLIPPING = "Gradient norms are before any clipping."
 HIGHEST = 1e5
-"""Where the axes around a loss end at the latest: an explosion ends near 10 to the power of 38."""
+"""Where the axes around a breakdown end at the latest: an explosion reaches 10 to the power 38."""
 
 
 def draw_first_epoch(
@@ -52,14 +50,14 @@ def draw_first_epoch(
 def draw_bursts(
     axes: Axes, quantity: str, label: str, steps: Sequence[tuple[Rate, RunSteps]], theme: Theme
 ) -> None:
-    """Draw a quantity around the loss of networks, one line each, or say that none was lost."""
+    """Draw a quantity around breakdowns, one line per network, or say that none was lost."""
     for rate, run in steps:
         for _, burst in run.bursts.groupby("seed"):
             axes.plot(burst["step"], burst[quantity], linewidth=0.9, **rate.line)
     axes.set_ylabel(label)
     if axes.lines:
         axes.axvline(0, color=theme.muted, linestyle=":", linewidth=1, zorder=1.2)
-        axes.set_xlabel("steps from the burst that began the loss")
+        axes.set_xlabel("steps since the breakdown began")
         axes.margins(x=0)
         log_axis(axes, ceiling=HIGHEST)
     else:
@@ -68,7 +66,7 @@ def draw_bursts(
 
 
 def gradient(study: Study, dataset: str, theme: Theme) -> Figure:
-    """Draw one dataset's gradient norm through the first epoch and around losses."""
+    """Draw one dataset's gradient norm through the first epoch and around breakdowns."""
     rates, seeds = rates_of(study.seeds, theme), of_dataset(study.seeds, dataset)
     steps = [(rate, study.steps[dataset, rate.role, rate.learning_rate]) for rate in rates]
     history = of_dataset(study.history, dataset)

@@ -25,9 +25,9 @@ COMMON = 0.6
 LETTER_INCHES = 0.12
 """Room for a number inside a bar."""
 EXPLAINED = {
-    "trained": "Trained: at the end its accuracy on the training batches reaches the bound in "
-    "params.yaml.",
-    "undertrained": "Undertrained: not there yet, and never lost.",
+    "trained": "Trained: ended with at least half of the last training images classified "
+    "correctly.",
+    "undertrained": "Undertrained: never got that far, and never broke down.",
     "collapsed": "Collapsed: lost, its parameters still finite.",
     "exploded": "Exploded: lost, its parameters no longer finite.",
 }

@@ -27,7 +27,7 @@ CAPTION = (
     "Sharpness: the largest eigenvalue of the Hessian of the training loss on a fixed sample; "
     "epoch 0: the start. Thick: median over the networks not yet lost. Thin: one seed each. "
     "Dotted: 2 / learning rate, above which gradient descent with full batches is unstable "
-    "where the loss is quadratic. Grey: the medians of the other rates."
+    "where the loss is quadratic. Grey: the medians of the other rates, for comparison."
 )
 
 

@@ -18,8 +18,9 @@ HEADS = (
     *("test accuracy", "active features"),
 )
 CAPTION = (
-    "A mark is one network after the last epoch: × lost, hollow undertrained. Accuracy is spaced "
-    "by the logarithm of the error. In the table, test accuracy and active features are means over "
+    "A mark is one network after the last epoch: × lost, hollow undertrained. A network that "
+    "exploded has no accuracy; its × is drawn at 10 %. Accuracy is spaced by the logarithm of the "
+    "error. In the table, test accuracy and active features are means over "
     "the networks that trained. Active features: the share of positive activations among the "
     "distinct units of the last hidden layer; fewer is sparser."
 )
@@ -34,7 +35,7 @@ def ends(study: Study) -> Chart:
     names = [rate.name for rate in rates]
     colours = alt.Scale(domain=names, range=colours_of_rates(study.seeds))
     return Chart(
-        "ends",
+        "final-accuracy",
         "how the networks end, by learning rate",
         CAPTION,
         [panel(dataset, names, colours) for dataset in study.datasets],

@@ -14,11 +14,13 @@ from stages.report.look import both
 CAPTION = (
     "Marks: the share of networks lost by the last epoch, with its 95 % interval. Curves and "
     "bands: the fitted share, with its 95 % interval. The table gives the rates at which a tenth, "
-    "half and nine tenths are lost. Where networks are lost at the largest rate alone "
-    "(“separated”), no curve can be fitted: a block shows between which rates the share rises. The "
-    "axis of the learning rate is logarithmic."
+    "half and nine tenths are lost. The axis of the learning rate is logarithmic."
 )
-HEADS = ("dataset", "recipe", "networks", "lost", "rate that loses 10 %", "50 %", "90 %", "fit")
+SEPARATED = (
+    " Where networks are lost at the largest rate alone (“separated”), no curve can be fitted: a "
+    "block shows between which rates the share rises."
+)
+HEADS = ("dataset", "recipe", "networks", "lost", "10 % lost at", "50 %", "90 %", "fit")
 
 
 def failure(summary: pd.DataFrame, shares: pd.DataFrame, curves: pd.DataFrame) -> Chart:
@@ -37,9 +39,9 @@ def failure(summary: pd.DataFrame, shares: pd.DataFrame, curves: pd.DataFrame) -
         "curves": curves[columns],
     }
     return Chart(
-        "failure",
+        "share-lost",
         "the rates at which networks are lost",
-        CAPTION,
+        CAPTION + SEPARATED * bool((summary["state"] == "separated").any()),
         panels,
         data,
         Table(HEADS, [row(each) for each in summary.to_dict("records")]),

@@ -13,8 +13,9 @@ from stages.report.look import MUTED, colour_of_rate
 
 CAPTION = (
     "Each panel is a recipe; its title says what it changes. A mark is one network after the last "
-    "epoch, its colour the rate: × lost, hollow undertrained. The line joins the means of those "
-    "that trained. Accuracy is spaced by the logarithm of the error."
+    "epoch, its colour the rate: × lost, hollow undertrained. The line joins the means of the "
+    "trained networks. A network that exploded has no accuracy; its × is drawn at 10 %. Accuracy "
+    "is spaced by the logarithm of the error."
 )
 CARRIED = (
     " As published, each rate begins with the weights that the rate before it left, so that a "
@@ -22,7 +23,7 @@ CARRIED = (
 )
 HEADS = (
     *("recipe", "learning rate", "networks", "trained", "undertrained", "lost"),
-    "mean test accuracy of those that trained",
+    "mean test accuracy of the trained",
 )
 
 

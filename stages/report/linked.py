@@ -36,14 +36,15 @@ NAME_GAP = 1.38
 OWN_RATE = "network === null || indexof(network, datum.rate + ', ') === 0"
 """The name of a network begins with that of its rate."""
 CAPTION = (
-    "A line is one network. It ends before the epoch in which the network is lost; the × above "
-    "marks the moment of the loss. Accuracy is spaced by the logarithm of the error; loss, norm "
-    "and sharpness have logarithmic axes. Training loss and gradient norm are means over an "
-    "epoch's steps, the others are measured after it; epoch 0 is the start. Active features: the "
-    "share of positive activations among the distinct units of the last hidden layer. Effective "
-    "rank: of the same activations. Sharpness: the largest eigenvalue of the Hessian of the "
-    "training loss; dotted: 2 / learning rate, above which gradient descent with full batches is "
-    "unstable where the loss is quadratic."
+    "A line is one network. It stops at the last epoch before the network breaks down; the × "
+    "above marks when it did: one between 2 and 3 lies in epoch 3. Accuracy is spaced by the "
+    "logarithm of the error; loss, norm and sharpness have logarithmic axes. Training loss and "
+    "gradient norm are means over an epoch's steps, the others are measured after it; epoch 0 is "
+    "the start. Active features: the share of positive activations among the distinct units of "
+    "the last hidden layer. Effective rank: roughly the number of independent directions in these"
+    " activations. Sharpness: the largest eigenvalue of the Hessian of the training loss; dotted:"
+    " 2 / learning rate, above which gradient descent with full batches is unstable where the "
+    "loss is quadratic."
 )
 
 

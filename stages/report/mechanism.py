@@ -23,12 +23,12 @@ MEASURES = ["train_loss", "feature_sparsity", "effective_rank", "test_accuracy"]
 DIGITS = (".2g", ".1%", ".1f", ".2%")
 CAPTION = (
     "A line is a way to train: the medians of its networks that were not lost; a mark is one "
-    "epoch. Losses have logarithmic axes. On the right, training goes from left to right, and the "
-    "line that lies lower has fewer active features at the same training loss. Dashed: other "
+    "epoch. Losses have logarithmic axes. In the third chart training goes from left to right, and "
+    "the line that lies lower has fewer active features at the same training loss. Dashed: other "
     "batches. Colour: the rate, or between two where one follows the other."
 )
 HEADS = (
-    *("learning rate", "networks", "lost", "training loss at the end (nats)"),
+    *("recipe", "networks", "lost", "training loss at the end (nats)"),
     *("active features", "effective rank", "test accuracy"),
 )
 

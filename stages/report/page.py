@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 import vl_convert
 
 from stages.figures.rates import rates_of
@@ -59,15 +60,21 @@ def finding(study: Study, dataset: str) -> str:
     trained = {name: rows[rows["outcome"] == "trained"] for name, rows in seeds.items()}
     means = {name: rows["test_accuracy"].mean() for name, rows in trained.items() if len(rows)}
     lost = [
-        f"{count} of {len(rows)} at {name}"
+        f"{count} of {len(rows)} at {name} ({epochs(rows['lost_epoch'])})"
         for name, rows in seeds.items()
         if (count := (rows["outcome"] == "lost").sum())
     ]
     best = max(means, key=lambda name: means[name], default=None)
     ended = "no network trained"
     if best is not None:
-        ended = f"the rate {best} ends best, at {means[best]:.1%} test accuracy on average"
+        ended = f"the rate {best} ends best, at {100 * means[best]:.2f} % test accuracy on average"
     return f"{title(dataset)}: {ended}. Lost: {', '.join(lost) or 'none'}."
+
+
+def epochs(lost: pd.Series) -> str:
+    """Say in which epochs networks were lost, the first and the last."""
+    first, last = int(lost.min()), int(lost.max())
+    return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
 
 def own(name: str) -> str:

@@ -18,16 +18,16 @@ from stages.report.verdicts import claims
 CLAIMS = "claims.csv"
 NETWORKS, EPOCHS = "audit/networks.csv", "audit/epochs.csv"
 FAILURE = ("audit/failure.csv", "audit/failure_shares.csv", "audit/failure_curves.csv")
-ENDS = "Every network of the study after its last epoch, and when the lost ones were lost."
+ENDS = "The final accuracy of every network of the study, and when networks were lost."
 LOST = "The share of the audit's networks that are lost by the last epoch, by recipe."
 RUNGS = (
-    "What changes when the choices of the published study are undone one at a time. These are the "
-    "audit's networks, with seeds of their own."
+    "What happens when the choices of the published study are reversed one at a time. These are "
+    "networks of the audit, which has other seeds than the study."
 )
 ARMS = (
     "Networks that spend more epochs at a large rate, before it decays, against networks that "
     "never do. If large steps made features sparse only because they hold the training loss up, "
-    "the lines on the right would meet."
+    "the lines in the third chart would meet."
 )
 
 

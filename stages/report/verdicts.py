@@ -22,8 +22,9 @@ UNITS = {
     "bound": ("{:.0f}", " %"),
 }
 """Unit of an effect → how its number is written, and what follows it. Shares are in points of the
-share; one that is held against a bound is written as it is."""
+share; one that is compared with a bound is written as it is."""
 MINUS = "−"
+OFF = "most of one side are lost"
 SHAPES = {"o": "circle", "s": "square", "D": "diamond"}
 VERDICTS = {"supported": LOOKS[0], "refuted": LOOKS[1]}
 """Verdict → the look of the effects that speak for it."""
@@ -93,9 +94,13 @@ def halves(row: pd.Series) -> str:
 
 
 def interval(row: pd.Series) -> str:
-    """Write the interval of an effect."""
+    """Write the interval of an effect; an end that is infinite is left open."""
     low, high = written(row, "effect_low"), written(row, "effect_high")
-    return UNKNOWN if UNKNOWN in (low, high) else f"{low} to {high}"
+    if UNKNOWN in (low, high) or math.isinf(row["effect"]):
+        return UNKNOWN
+    if math.isinf(row["effect_high"]):
+        return f"{low} or more"
+    return f"{high} or less" if math.isinf(row["effect_low"]) else f"{low} to {high}"
 
 
 def line(row: pd.Series) -> list[str]:
@@ -120,7 +125,9 @@ def compared(row: pd.Series) -> str:
 
 
 def effect(row: pd.Series) -> str:
-    """Write an effect, with its unit."""
+    """Write an effect, with its unit; in words where most networks of a side have no value."""
+    if math.isinf(row["effect"]):
+        return OFF
     number = written(row, "effect")
     return number if number == UNKNOWN else number + in_unit(row)[1]
 

@@ -25,16 +25,18 @@ ANY = "all"
 NOTES = {
     ("steps_to_threshold", ANY): ", upper threshold",
     ("steps_to_lower_threshold", ANY): ", lower threshold",
-    ("burst first", "lost"): " of the lost began with a burst",
-    ("lost", "burst"): " of those with a burst are lost",
+    ("burst first", "lost"): ", share of the lost that broke down with a burst",
+    ("lost", "burst"): ", share lost of those with a burst",
     ("lost", ANY): ", share lost",
+    ("matched_test_accuracy", ANY): ", test accuracy",
+    ("matched_feature_sparsity", ANY): ", active features",
     ("last", ANY): ", after the last epoch",
 }
 """Quantity (or that it is measured at the end) and among which networks → what a label adds."""
 CAPTION = (
-    "Mark and bar: the effect and its 95 % bootstrap interval, to the right as the claim says, in "
-    "margins: the smallest difference that matters (shaded); where a claim is that something "
-    "depends, either side counts. Beyond one margin the axis is "
+    "Mark and bar: the effect and its 95 % bootstrap interval, in margins: the smallest difference "
+    "that matters (shaded). Effects to the right support the claim; where it says that something "
+    "depends, those on either side do. Beyond one margin the axis is "
     "logarithmic; an arrow lies off it, as where most networks of a cell are lost. A claim without "
     "marks rests on those above, or on no measurement."
 )
@@ -71,7 +73,7 @@ LOOKS = (
         ("#c2500a", "#f0a33a"),
     ),
     Look("equivalent", ("equivalent",), "D", "full", ("#59636e", "#9198a1")),
-    Look("undecided", (), "o", "none", ("#59636e", "#9198a1")),
+    Look("open", (), "o", "none", ("#59636e", "#9198a1")),
 )
 """The last one is that of all other results."""
 

@@ -38,7 +38,7 @@ MARKS = {
     "undertrained": "Hollow: undertrained.",
     "lost": "× on the bottom edge: lost; the numbers count them.",
 }
-NOTEBOOK = "Squares: the published notebook's output, on the edge where it was nan."
+NOTEBOOK = "Squares: the notebook's accuracy; on the bottom edge: it printed nan."
 CAPTION = (
     "Line: mean of the networks that trained. The accuracy axis follows the logarithm of the error."
 )

@@ -47,9 +47,9 @@ SIZE, NUMBER_SIZE = 9.5, 5
 LONGEST = 1000
 """Ratio of the ends of the loss axis from which it has ticks at powers of ten alone."""
 CAPTION = (
-    "Line: medians over networks, from the initial weights to the last epoch, where the mark is; "
-    "its bar: smallest to largest network. A number: epochs at the large rate. Colour: the rate of "
-    "the moment. Dotted: the training loss at which arms are compared. Lost networks are left out."
+    "Line: medians over networks, from the first epoch to the last, where the mark is; its bar: "
+    "lowest to highest network. A number: epochs at the large rate. Colour: the current rate. "
+    "Dotted: the training loss at which arms are compared. Lost networks are left out."
 )
 
 

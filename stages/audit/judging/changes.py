@@ -13,7 +13,7 @@ from stages.audit.judging.tested import Tested
 
 @dataclass(frozen=True)
 class Change:
-    """What a comparison finds on one recipe, held against what it finds on the next."""
+    """What a comparison finds on one recipe, compared with what it finds on the next."""
 
     claim: Claim
     before: str

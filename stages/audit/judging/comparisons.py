@@ -57,7 +57,7 @@ Among = Literal["all", "lost", "burst"]
 EVENTS: Mapping[Event, str] = {
     "lost": "networks lost",
     "learned": "networks that reach the threshold",
-    "burst first": "lost networks whose loss begins with a burst",
+    "burst first": "lost networks whose breakdown begins with a burst",
 }
 
 
@@ -167,7 +167,7 @@ class Difference(Comparison):
 class Interaction(Comparison):
     """What a quantity gains from one cell to another differs between two pairs of such cells.
 
-    A gain is that of a network over the one with the same seed: which network is held against which
+    A gain is that of a network over the one with the same seed: which networks are paired
     does not matter, as long as it was fixed beforehand. Where neither dataset nor recipe changes
     what the rate does, all gains are alike, and the same exact test applies to them.
     """
@@ -182,10 +182,10 @@ class Interaction(Comparison):
         side, base = self.first
         less = self.second[0]
         if side[0].dataset != less[0].dataset:
-            both = f"{on_datasets(side)} less {on_datasets(less)}"
+            both = f"{on_datasets(side)} minus {on_datasets(less)}"
             return f"{rates(side)} against {rates(base)}, {both}"
         what = f"{rates(side)} against {rates(base)} ({on_datasets(side)})"
-        return f"{what}, {recipes(side)} less {recipes(less)}"
+        return f"{what}, {recipes(side)} minus {recipes(less)}"
 
     @property
     def quantity_name(self) -> str:
@@ -279,7 +279,7 @@ class Bound(Comparison):
     bound: float
     among: Among = "all"
     norm: float = np.inf
-    """Of the gradient, above which a network counts as having burst."""
+    """The gradient norm above which a network counts as having burst."""
 
     @property
     def label(self) -> str:
@@ -327,7 +327,7 @@ class Matched(Comparison):
 
     @property
     def label(self) -> str:
-        return f"{ARMS[self.arm]} against {ARMS[self.against]} ({titled(self.dataset)})"
+        return f"{ARMS[self.arm]}, against {ARMS[self.against]} ({titled(self.dataset)})"
 
     @property
     def quantity_name(self) -> str:
@@ -357,10 +357,10 @@ class Matched(Comparison):
 
 
 ARMS: Mapping[str, str] = {
-    "small": "0.1",
-    "large_1": "0.384 for 1 epoch, then 0.1",
-    "large_5": "0.384 for 5 epochs, then 0.1",
-    "large_10": "0.384 for 10 epochs, then 0.1",
+    "small": "0.1 throughout",
+    "large_1": "0.384 for 1 epoch then 0.1",
+    "large_5": "0.384 for 5 epochs then 0.1",
+    "large_10": "0.384 for 10 epochs then 0.1",
     "large": "0.384",
     "smallest": "0.02",
     "large_batch": "0.384 with batches of 123",

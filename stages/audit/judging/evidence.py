@@ -35,7 +35,7 @@ class Cell:
 
 
 Side: TypeAlias = tuple[Cell, ...]
-"""One side of a comparison: cells thrown together."""
+"""One side of a comparison: the networks of some cells, pooled."""
 
 
 Networks: TypeAlias = Mapping[str, NDArray[Any]]

@@ -352,7 +352,7 @@ def ratio(first: Failure, second: Failure, share: float) -> Estimate:
 
     Args:
         first: Of a recipe.
-        second: Of the recipe that it is held against.
+        second: Of the recipe that it is compared with.
         share: Such as 0.5.
     """
     value = first.rate_lost(share).value / second.rate_lost(share).value

@@ -48,7 +48,7 @@ class Cells:
     values: NDArray[np.float64]
     """(networks,) of the arm: those with a value, not lost, and (matched) at the bound."""
     others: NDArray[np.float64]
-    """(networks,) of the arm that it is held against."""
+    """(networks,) of the arm that it is compared with."""
 
 
 def bound(epochs: pd.DataFrame) -> float:

@@ -35,8 +35,8 @@ INTRODUCTION = """\
 # The published claims, judged
 
 No verdict here is written by hand. `make audit` trains the networks, and rules that were fixed
-before any of them was trained decide: [the protocol](../docs/audit-protocol.md) tells them,
-[one file](../stages/audit/judging/claims.py) specifies them.
+before any of them was trained decide: [the protocol](../docs/audit-protocol.md) explains them,
+[one file](../stages/audit/judging/claims.py) states them in code.
 
 """
 PROVISIONAL = """\
@@ -50,25 +50,26 @@ these, at these rates, and for the recipe *core*: every rate starts from fresh w
 standardized, the rate is constant, nothing is clipped. {networks:,} networks were trained,
 {per_cell} for each dataset, recipe and rate where claims are decided.
 
-**Words.** *Supported*: every comparison that the claim makes came out as it says. *Refuted*: one of
-them is the other way round, or a difference large enough to matter is excluded. *Equivalent*: every
-difference is smaller than what matters: 0.2 points of accuracy on MNIST, 0.5 on Fashion-MNIST, a
-tenth of the steps, a point of active features, 20 points of the share of networks. *Undecided*:
-neither; it is no verdict. *Effect*: of the comparison that decides, with the range in which the
-truth lies with 95 % confidence. *p*: how easily chance alone makes such a verdict, corrected for
-the number of claims; below 0.05 it counts. *Halves*: the verdicts of the lower and of the upper
-half of the seeds, each judged alone. A network that is *lost* ranks last wherever networks are
-compared.
+**Words.** *Supported*: every comparison of the claim came out as it says. *Refuted*: at least one
+came out the other way round, or the networks exclude a gain large enough to matter. *Equivalent*:
+every difference is smaller than what matters: 0.2 points of accuracy on MNIST, 0.5 on
+Fashion-MNIST, a tenth of the steps, a point of active features, 20 points of the share of networks.
+*Undecided*: none of these; it is no verdict. *Effect*: of the comparison that decides, with its
+95 % confidence interval. *p*: the probability of a result at least this clear if chance alone were
+at work, corrected for the number of claims; below 0.05 it counts. *Halves*: the verdicts of the
+lower and of the upper half of the seeds, each judged alone. A *lost* network ranks last where
+accuracies or steps are compared; it is left out where active features are, and from the claims
+about the mechanism.
 
 """
 MIND = """\
 
 ## What would change our mind
 
-A supported claim falls with one comparison that new seeds turn round, a refuted one stands again if
-the comparison named in its section does. Half of the networks have half of the power, so that a
-half may leave undecided what the whole decides; a claim that one half supports and the other
-refutes is undecided, whatever the whole says. {agreement}
+New seeds overturn a supported claim if they reverse one of its comparisons. They restore a refuted
+one if they reverse the comparison that its section names. Half of the networks show less than all
+of them, so a half may leave undecided what the whole decides. A claim that one half supports and
+the other refutes is undecided, whatever the whole says. {agreement}
 
 {undecided}"""
 UNDECIDED = """\
@@ -82,8 +83,8 @@ BETWEEN = """\
 
 Two recipes differ where a test of the difference says so, after correction for all the recipes and
 comparisons of a claim ({tested} tests; all are in [changes.csv](audit/changes.csv)). A
-change is what a comparison of the claim finds with the second recipe, less what it finds with the
-first. {nothing}
+change is the effect that a comparison has with the second recipe minus the one that it has with the
+first; of steps it is their ratio. {nothing}
 
 """
 FAILURE = """\
@@ -91,15 +92,16 @@ FAILURE = """\
 ## At which rate networks are lost
 
 The rate at which a tenth, half and nine tenths of the networks are lost within the run, by a model
-of the chance to be lost in each epoch, with 95 % intervals. A dash: it cannot be told.
+of the chance to be lost in each epoch, with 95 % intervals. –: it cannot be estimated.
 
 """
 REPRODUCTION = """\
 
 ## Does the first rung reproduce the notebook?
 
-The notebook carried each rate on from the weights that the rate before had left, in one run. Here
-its protocol is run once per seed. It ran no 0.3, which leaves other weights to the rates after it.
+In the notebook each rate continued from the weights of the rate before, in one run. Here this is
+repeated with every seed. The notebook skipped 0.3 and ours does not, so that later rates continue
+from other weights.
 
 """
 SECTIONS = """\
@@ -107,11 +109,14 @@ SECTIONS = """\
 ## Claim by claim
 
 A comparison's *effect* is the median difference between a network of one cell and one of the other;
-*wins* is how often such a network is ahead; *trained alone* is the effect without lost networks,
-which decides nothing. Its *result* is named after correction for the comparisons of its claim.
+*wins* is how often such a network is ahead; *without lost networks* is the effect among the others,
+which decides nothing. Its *result* uses p values that are corrected for the number of comparisons
+of its claim, so that the same comparison can have different results in two claims. *Better* means:
+as the claim says. For a share and a bound, the first p tests whether the share lies above the
+bound, the second whether it lies below.
 """
 FOR_THE_REFEREE = """\
-*For the referee.* {tests} {verdicts}
+*Statistical details.* {tests} {verdicts}
 """
 RANKED = (
     "Exact unpaired permutation tests of the rank sum, two-sided for a difference, one-sided for "
@@ -145,7 +150,7 @@ def report(
         scope(evidence),
         verdicts(judged),
         mind(judged, needed),
-        "\n## What was run\n\n",
+        "\n## What was run\n\nNetworks lost, of networks trained:\n\n",
         ends(evidence),
         between(changes),
         FAILURE,
@@ -195,7 +200,7 @@ def _halves(judged: Judged) -> str:
     if not judged.members or _arithmetic(judged):
         return "–"
     if judged.lower == judged.upper == judged.decision.verdict:
-        return "both as the whole"
+        return "same in both"
     return f"{judged.lower}, {judged.upper}"
 
 
@@ -206,8 +211,8 @@ def mind(judged: Sequence[Judged], needed: dict[str, float]) -> str:
     both = sum(each.lower == each.upper == each.decision.verdict for each in run)
     against = sum(each.overruled is not None for each in run)
     agreement = (
-        f"The two halves give the same verdict on {same} of {len(run)} claims, on {both} that of "
-        f"all networks; on {against} they contradict each other."
+        f"The two halves give the same verdict on {same} of {len(run)} claims; on {both} it is "
+        f"also the verdict of all networks. On {against or 'none'} they contradict each other."
     )
     lines = [
         f"- {each.claim.statement} {_networks(needed[each.claim.key])}\n"
@@ -230,7 +235,7 @@ def ends(evidence: Evidence) -> str:
     for dataset in networks["dataset"].unique():
         for recipe in order:
             here = networks[(networks["dataset"] == dataset) & (networks["recipe"] == recipe)]
-            row = {"dataset": titled(str(dataset)), "lost, of": TITLES[recipe]}
+            row = {"dataset": titled(str(dataset)), "recipe": TITLES[recipe]}
             for rate, cell in here.groupby("learning_rate"):
                 row[f"{rate:g}"] = f"{int((cell['outcome'] == 'lost').sum())} of {len(cell)}"
             rows.append(row)
@@ -281,7 +286,7 @@ def _estimated(row: Mapping[Any, Any], name: str, digits: str) -> str:
 
 
 def reproduction(evidence: Evidence) -> str:
-    """Hold the first rung against the notebook's last epoch, in Markdown."""
+    """Compare the first rung with the notebook's last epoch, in Markdown."""
     rows = []
     networks = evidence.networks[evidence.networks["recipe"] == RUNGS[0]]
     for dataset, outputs in published.NOTEBOOK_ACCURACY.items():
@@ -331,14 +336,14 @@ def _compared(member: Member, result: str) -> dict[str, str]:
     wins = effect.probability
     return {
         "compared": member.comparison.label,
-        "of": _quantity(member),
+        "quantity": _quantity(member),
         "networks": sizes or "–",
         "effect (95 % interval)": with_interval(tested, effect),
         "wins": "–" if np.isnan(wins) else f"{100 * wins:.0f} %",
-        "trained alone": "–" if np.isnan(survivors) else number(survivors, tested.scale),
+        "without lost networks": "–" if np.isnan(survivors) else number(survivors, tested.scale),
         "p: no difference": told[0],
-        "p: gain as large as the margin": told[1],
-        "p: loss as large": told[2],
+        "p: better by the margin": told[1],
+        "p: worse by the margin": told[2],
         "result": result,
     }
 
@@ -363,9 +368,9 @@ def _decided(judged: Judged) -> str:
     if _arithmetic(judged):
         return ""
     return (
-        f"p of “{decision.leaning}” {p_text(decision.p)}, corrected for all claims "
-        f"{p_text(decision.corrected)} (held against {decision.level:.4f}). Lower half of the "
-        f"seeds: {judged.lower}; upper half: {judged.upper}."
+        f"p of “{decision.leaning}” {p_text(decision.p)} (Holm's level: {decision.level:.4f}), "
+        f"corrected for all claims {p_text(decision.corrected)}. Lower half of the seeds: "
+        f"{judged.lower}; upper half: {judged.upper}."
     )
 
 

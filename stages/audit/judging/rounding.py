@@ -21,7 +21,7 @@ CELL = ["dataset", "learning_rate"]
 
 
 def rounding(networks: pd.DataFrame) -> pd.DataFrame:
-    """Hold the spread within a seed, between its two orders of units, beside that between seeds.
+    """Compare the spread within a seed, between its two orders of units, with that between seeds.
 
     Args:
         networks: The audit's, as `stages.audit.judging.read_tables.networks` reads them.
@@ -75,13 +75,13 @@ def sentence(table: pd.DataFrame) -> str:
     told = f"{agree} networks end the same way in both orders of their hidden units."
     ratios = table.dropna(subset="ratio").groupby("quantity")["ratio"].agg(["min", "max"])
     ranges = [
-        f"{said} {low:.1f} to {high:.1f} times"
+        f"{said} {low:.1f} to {high:.1f}"
         for name, said in QUANTITIES.items()
         for low, high in ratios[ratios.index == name].to_numpy(dtype=float)
     ]
     if ranges:
         told += (
-            " Another order of the units changes rounding alone. Beside another seed it spreads "
-            f"{', '.join(ranges)} as much."
+            " Another order changes nothing but rounding. The spread that it causes, "
+            f"as a multiple of that between seeds: {', '.join(ranges)}."
         )
     return told

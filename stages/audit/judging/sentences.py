@@ -19,6 +19,8 @@ OTHERS_NEVER = "most of the others never get there"
 
 def number(value: float, scale: Scale) -> str:
     """Write an effect, in the unit of its scale."""
+    # As claims.csv has it: whoever rounds that gets the same number.
+    value = float(f"{value:.6g}")
     if scale.unit == "factor":
         return {np.inf: NEVER, 0.0: OTHERS_NEVER}.get(value, f"× {value:.2f}")
     if np.isinf(value):
@@ -45,20 +47,33 @@ def with_interval(tested: Tested, effect: Effect) -> str:
         return f"{tested.count} of {tested.size}: {found.value:.0f} % ({interval})"
     scale = tested.scale
     shown = scale.shown(effect)
-    value, low, high = (number(each, scale) for each in (shown.value, shown.low, shown.high))
-    if value in (GONE, OTHERS_GONE, NEVER, OTHERS_NEVER) and low == high:
-        return value
     unit = {"factor": "", "margins": " margins"}.get(scale.unit, " points")
-    return f"{value}{unit if np.isfinite(shown.value) else ''} ({low} to {high})"
+    if not np.isfinite(shown.value):
+        unit = ""
+    return f"{number(shown.value, scale)}{unit}{_reach(shown, scale)}"
+
+
+def _reach(shown: Effect, scale: Scale) -> str:
+    """Write an interval as far as it is finite; nothing where neither end is."""
+    low, high = (number(each, scale) for each in (shown.low, shown.high))
+    nowhere = (GONE, OTHERS_GONE, NEVER, OTHERS_NEVER)
+    ends = {
+        (False, False): f" ({low} to {high})",
+        (False, True): f" ({low} or more)",
+        (True, False): f" ({high} or less)",
+        (True, True): "",
+    }
+    return ends[low in nowhere, high in nowhere]
 
 
 def margin(scale: Scale) -> str:
     """Write the smallest difference that matters."""
     if scale.unit == "factor":
         return f"a factor of {scale.margin:g}"
-    return {"points": f"{scale.margin:g} points", "margins": "one margin"}.get(
-        scale.unit, f"{scale.margin:g} points of the share"
-    )
+    if scale.unit == "margins":
+        return "one margin"
+    points = f"{scale.margin:g} point" + "s" * (scale.margin != 1)
+    return f"{points} of the share" if scale.unit == "share" else points
 
 
 def p_text(value: float) -> str:
@@ -96,7 +111,9 @@ def _reason(judged: Judged, verdict: Verdict, needed: float) -> str:
             f"{judged.overruled}."
         )
     if verdict == Verdict.UNDECIDED:
-        return f"these networks neither bear it out nor refute it. {_more(needed)}"
+        member = _told(judged)
+        told = f"{_named(member)}: {with_interval(member.tested, member.tested.effect)}."
+        return f"these networks neither support nor refute it. {_sentence(told)} {_more(needed)}"
     return _decided(judged, verdict)
 
 

@@ -67,7 +67,7 @@ class Tested(ABC):
     @property
     @abstractmethod
     def sizes(self) -> tuple[int, int]:
-        """Networks on either side; 0 where nothing is held against."""
+        """Networks on either side; 0 where there is no other side."""
 
     @property
     @abstractmethod

@@ -48,7 +48,7 @@ class Decision:
     leaning: Verdict = Verdict.UNDECIDED
     """The verdict with that p."""
     level: float = LEVEL
-    """What p was held against."""
+    """What p was compared with."""
 
 
 NOT_RUN = Decision(Verdict.NOT_RUN)
@@ -130,7 +130,7 @@ def decide(found: Sequence[tuple[Claim, tuple[Member, ...]]]) -> list[Decision]:
     """Reach the verdicts, corrected by Holm's method for the number of claims that were run.
 
     A claim's p value is the smallest of its three verdicts'. Holm's method gives the level that it
-    is held against; of the verdicts that are below it the first of `PRECEDENCE` holds.
+    is compared with; of the verdicts that are below it the first of `PRECEDENCE` holds.
 
     Args:
         found: Claims and their comparisons, as `find` makes them.
