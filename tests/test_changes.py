@@ -26,7 +26,7 @@ def found(key: str, dataset: str, told: dict[tuple[str, str, float], dict[str, f
 def test_a_change_of_what_a_rate_does_is_found_on_its_rung() -> None:
     told = {("mnist", recipe, 0.2): {"steps_to_threshold": 60.0} for recipe in ("as_published",)}
     assert found("faster", "mnist", told) == {
-        ("as_published", "fresh_start", "0.2 against 0.1 (MNIST), fresh start less as published")
+        ("as_published", "fresh_start", "0.2 against 0.1 (MNIST), fresh start minus as published")
     }
 
 

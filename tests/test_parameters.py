@@ -415,7 +415,6 @@ def test_a_group_may_have_a_thousand_networks(tmp_path: Path) -> None:
         ("lr", "é", '"é"'),
         ("lr", "2020-11-30", '"2020-11-30"'),
         ("lr", "&itself [*itself]", "[" * 80 + "…"),
-        ("lr", '"\\ud800"', '"\ud800"'),
         (
             "lr",
             BOMB,
@@ -532,9 +531,9 @@ def test_the_name_of_a_recipe_has_at_most_50_characters() -> None:
         (b"# lr: 0.3\n", "{path} holds no parameters: restore it with git restore {path}"),
         (b"[1, 2]", "{path} holds no parameters: restore it with git restore {path}"),
         (b"lr", "{path} holds no parameters: restore it with git restore {path}"),
-        (b"seeds:\n- 1\nlr: [", "line 3: expected the node content, but found '<stream end>'"),
-        (b"lr: 0.1: 2", "line 1: mapping values are not allowed here"),
-        (b"split:\n\tseed: 1", "line 2: found character '\\t' that cannot start any token"),
+        (b"seeds:\n- 1\nlr: [", "line 4: did not find expected node content"),
+        (b"lr: 0.1: 2", "line 1: mapping values are not allowed in this context"),
+        (b"split:\n\tseed: 1", "line 2: found character that cannot start any token"),
         (
             b"lr: 0.1\nlr: 0.2\n",
             'line 2: found duplicate key "lr" with value "0.2" (original value: "0.1")',
@@ -543,7 +542,8 @@ def test_the_name_of_a_recipe_has_at_most_50_characters() -> None:
             b"training:\n  epochs: 1\n  epochs: 2\n",
             'line 3: found duplicate key "epochs" with value "2" (original value: "1")',
         ),
-        (b"lr: *rate", "line 1: found undefined alias 'rate'"),
+        (b"lr: *rate", "line 1: found undefined alias"),
+        (b'lr: "\\ud800"', "line 1: found invalid Unicode character escape code"),
         (
             b"lr: !!python/name:os.system",
             "line 1: could not determine a constructor for the tag "
@@ -553,10 +553,10 @@ def test_the_name_of_a_recipe_has_at_most_50_characters() -> None:
         (b"lr: \xff", "'utf-8' codec can't decode byte 0xff in position 4: invalid start byte"),
         (
             b"lr: \x00",
-            "unacceptable character #x0000: special characters are not allowed in "
+            "unacceptable character #x0000: control characters are not allowed in "
             '"<unicode string>", position 4',
         ),
-        (b"lr: " + b"[" * 1000, "maximum recursion depth exceeded"),
+        (b"lr: " + b"[" * 1000, "line 2: did not find expected node content"),
         (b'lr: !!bool "0.3"', "'0.3'"),
         (b"? [[1]]\n: 1", "unhashable type: 'list'"),
         (
