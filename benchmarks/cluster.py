@@ -36,7 +36,7 @@ SIZES = (1, 2, 4, 8, 16, 60)
 WIDTHS = (1, 2, 8, 64, 512)
 """Workers, for which the model tells the seconds."""
 NETWORK_BYTES_PER_SECOND = 1e9 / 8
-"""Of a cluster's network, one gigabit per second: an assumption, as loopback is no network."""
+"""One gigabit per second between machines: an assumption, as loopback is no network."""
 WORKER = ("dask", "worker", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
 
 

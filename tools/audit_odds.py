@@ -1,13 +1,11 @@
-"""How often does the audit reach each verdict by chance, and how often where there is something?
+"""How often does the audit reach each verdict by chance, and how often at the effects seen?
 
 Each draw is a whole audit, as large as the one that was run, judged by the same rules:
 
-- under the *null* all networks of a dataset are exchangeable: those of the ladder are dealt anew to
-  its cells, those of the mechanism to its arms. Rate and recipe then do nothing, and every claim
-  that is supported is so by chance, but for the two that compare nothing with anything
-  (`NOT_COMPARED`);
-- at the effects *seen* the networks of each cell are drawn anew, with replacement, from those that
-  the cell has.
+- under the *null* all networks of a dataset are exchangeable: those of the ladder are assigned at
+  random to its cells, those of the mechanism to its arms. Rate and recipe then have no effect, and
+  chance alone supports a claim, except the two that compare no networks (`NOT_COMPARED`);
+- at the effects *seen* the networks of each cell are resampled from it, with replacement.
 """
 
 import argparse
@@ -37,7 +35,7 @@ Sources = NDArray[np.int64]
 
 
 def dealt(networks: pd.DataFrame, generator: np.random.Generator) -> Sources:
-    """Deal the networks of a dataset anew to its cells, those of the mechanism to its arms."""
+    """Assign the networks of a dataset at random to its cells, the mechanism's to its arms."""
     kind = np.where(networks["recipe"].isin(ARMS), "mechanism", "ladder")
     kind = np.where(networks["recipe"] == "conventional", "conventional", kind)
     return _within(

@@ -29,8 +29,8 @@ def draw_first_epoch(
     """Draw one dataset's gradient norm by step, one line per rate.
 
     Args:
-        axes: Where.
-        seeds: The dataset's.
+        axes: The axes to draw on.
+        seeds: The networks of the dataset, one row each.
         steps: Of each rate.
         last: The first epoch's last step.
     """

@@ -9,7 +9,7 @@ from stages.figures.study import SPARSITY, Study, of_dataset
 from stages.figures.theme import WIDTH, Theme, captioned, headed, percent_axis, title
 
 HEIGHTS = (1.2, 1)
-"""Of the rows, in relation to one another."""
+"""The relative heights of the rows."""
 CAPTION = (
     "Lines: mean over the grid's networks that trained. Accuracy follows the logarithm of the "
     "error. Features: share of positive activations in the last hidden layer, without duplicate "

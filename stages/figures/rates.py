@@ -110,9 +110,9 @@ def legend(
     """Name the rates to the right of everything, with how many of one dataset's seeds were lost.
 
     Args:
-        figure: Where.
+        figure: The figure to draw on.
         rates: What to name, the last one first.
-        seeds: One dataset's.
+        seeds: The networks of one dataset, one row each.
         marks: Whether the rates' lines have marks.
     """
     figure.legend(
@@ -130,9 +130,9 @@ def mark_losses(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], column: 
     """Put crosses above the top edge where networks were lost: a row for each rate.
 
     Args:
-        axes: Where.
-        seeds: One dataset's.
-        rates: All of the study.
+        axes: The axes to draw on.
+        seeds: The networks of one dataset, one row each.
+        rates: All rates of the study.
         column: When a network was lost, in the unit of the x axis.
     """
     losses = [(rate, rate.rows(seeds)[column].value_counts()) for rate in rates]
@@ -208,9 +208,9 @@ def draw_seeds(
     grid's networks that trained.
 
     Args:
-        axes: Where.
-        seeds: One dataset's.
-        rates: All of the study.
+        axes: The axes to draw on.
+        seeds: The networks of one dataset, one row each.
+        rates: All rates of the study.
         theme: Its muted colour is that of the line.
         column: The quantity, of the seeds' table.
     """

@@ -39,13 +39,13 @@ ACCURACY_TICKS = (
 )
 """The first ones matter most; a tick too close to an earlier one is left out."""
 CLOSEST_TICKS = 0.08
-"""As a share of the axis."""
+"""A share of the axis."""
 LONG_AXIS = 300
 """Ratio of its ends from which a logarithmic axis has ticks at powers of ten alone."""
 SHORT_NUMBERS = (1e-3, 1e4)
 """A logarithmic axis with a tick outside of these has powers of ten at all its ticks."""
 FEWEST_TICKS = 3
-"""With fewer, the axis is so short that even steps serve it better."""
+"""With fewer ticks the axis is so short that even steps serve it better."""
 BEYOND = 0.07
 """How far an axis from 0 reaches beyond its ends, as a share of it."""
 CAPTION_LETTERS = 146
@@ -136,7 +136,7 @@ def rate_colour(rate: float, grid: Iterable[float], theme: Theme) -> str:
 
     Args:
         rate: A learning rate.
-        grid: The study's.
+        grid: The learning rates of the study.
         theme: Beyond the grid, its muted colour is used.
     """
     ordered = sorted(set(grid))
@@ -291,7 +291,7 @@ def seed_lines(
     """Draw one thin line per seed.
 
     Args:
-        axes: Where.
+        axes: The axes to draw on.
         rows: Those of one dataset and rate, with their `seed`.
         x: The column along the x axis.
         y: The column along the y axis.
@@ -308,7 +308,7 @@ def legend_below(
     """Name marks below everything, under a caption.
 
     Args:
-        figure: Where.
+        figure: The figure to draw on.
         handles: What to name.
         caption: Put above the names.
         theme: Its muted colour is the caption's.

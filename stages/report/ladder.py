@@ -32,7 +32,7 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
 
     Args:
         networks: metrics/audit/networks.csv.
-        dataset: Which one's.
+        dataset: The name of the dataset.
         grid: The study's rates, which decide the colours.
     """
     here = networks[(networks["dataset"] == dataset) & networks["recipe"].isin(CHANGED)]

@@ -52,7 +52,7 @@ class Quantity(NamedTuple):
     """What a panel shows."""
 
     column: str
-    """Of the table of epochs."""
+    """A column of the table of epochs."""
     label: str
     axis: Callable[[str], alt.Y]
     digits: str

@@ -39,7 +39,7 @@ CONFIG = {
     "header": {"labelColor": TEXT},
     "legend": {"labelColor": TEXT, "titleColor": TEXT},
 }
-"""Of Vega-Lite, for every chart. A screen reader gets the table behind it."""
+"""The settings of Vega-Lite for every chart. A screen reader gets the table behind it."""
 STYLE = (
     ":root { color-scheme: light dark; "
     f"--background: {BACKGROUND}; --text: {TEXT}; --muted: {MUTED}; --grid: {GRID}; "

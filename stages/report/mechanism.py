@@ -41,7 +41,7 @@ def mechanism(
     Args:
         epochs: metrics/audit/epochs.csv.
         networks: metrics/audit/networks.csv.
-        dataset: Which one's.
+        dataset: The name of the dataset.
         grid: The study's rates, which decide the colours.
     """
     ended = networks.loc[networks["dataset"] == dataset, ["recipe", "seed", "outcome"]]

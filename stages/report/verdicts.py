@@ -41,7 +41,7 @@ class Claim(NamedTuple):
     verdict: str
     colour: str
     effect: str
-    """That of the comparison that decides, with its name; empty where there is none."""
+    """The effect of the comparison that decides, with its name; empty where there is none."""
     rule: str
     """What is compared."""
     halves: str

@@ -90,7 +90,7 @@ def effects(claims: pd.DataFrame, theme: Theme) -> Figure:
 
     Args:
         claims: Of claims.csv.
-        theme: Its colours.
+        theme: The colours to use.
     """
     rows = claims[claims["headline"] == 1]
     measured = rows.dropna(subset="gain")

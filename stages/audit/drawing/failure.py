@@ -50,7 +50,7 @@ def failure(
         table: Of failure.csv.
         shares: Of failure_shares.csv.
         curves: Of failure_curves.csv.
-        theme: Its colours.
+        theme: The colours to use.
     """
     datasets = list(table["dataset"].unique())
     figure = Figure(figsize=(WIDTH, PANEL_INCHES * len(datasets) + 1))

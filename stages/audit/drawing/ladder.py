@@ -70,7 +70,7 @@ def ladder(
         notebook: Learning rate → the notebook's test accuracy, None for nan; may be empty. Drawn on
             the first rung.
         grid: The core study's rates, for the colours.
-        theme: Its colours.
+        theme: The colours to use.
     """
     rows = networks[networks["dataset"] == dataset]
     rungs = [rung for rung in RUNGS if (rows["recipe"] == rung).any()]

@@ -83,7 +83,7 @@ def mechanism(
         epochs: Of epochs.csv.
         networks: Of mechanism.csv.
         grid: The core study's rates, for the colours.
-        theme: Its colours.
+        theme: The colours to use.
     """
     datasets = list(networks["dataset"].unique())
     alive = networks.loc[networks["outcome"] != "lost", ["dataset", "recipe", "seed"]]

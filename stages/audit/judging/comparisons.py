@@ -197,7 +197,7 @@ class Interaction(Comparison):
 
     @property
     def scale(self) -> Scale:
-        """Of one dataset, the quantity's; else margins, which both have in common."""
+        """The quantity's scale on one dataset; on two, margins, which both have in common."""
         datasets = {side[0].dataset for side in self.sides}
         ours = self.quantity.scale(self.first[0][0].dataset)
         return ours if len(datasets) == 1 else Scale("margins", 1, 1.0)

@@ -31,7 +31,7 @@ PERIODS = (1, 2, 4)
 SHARES = (0.1, 0.5, 0.9)
 """Shares of networks, the rates of whose loss are reported."""
 DRAWS = 999
-"""Of the bootstrap."""
+"""Resamples of the bootstrap."""
 CONFIDENCE = 0.95
 ROUNDING = 1e-9
 """A probability may lie so far outside of an interval that it touches."""
@@ -132,7 +132,7 @@ class Fitted:
     """
 
     slope: float
-    """Of the complementary log-log, by the natural logarithm of the rate."""
+    """The slope of the complementary log-log over the natural logarithm of the rate."""
     levels: Floats
     """(periods,): at the rate 1; -inf for a period in which no network was lost."""
     lengths: Counts

@@ -20,7 +20,7 @@ LEVEL = 0.05
 POWER = 0.8
 """How often as many networks as told would decide, if they are like those seen."""
 DRAWS = 9_999
-"""Of a bootstrap."""
+"""Resamples of a bootstrap."""
 INTERVAL = (0.025, 0.975)
 TIE = 1e-9
 """Values closer than this are equal: it is above the rounding of a sum of two floats."""

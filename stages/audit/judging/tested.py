@@ -82,26 +82,26 @@ class Tested(ABC):
     @cached_property
     @abstractmethod
     def p_difference(self) -> float:
-        """Of no difference, two-sided; of a share that is not above its bound, one-sided."""
+        """The p value of no difference, two-sided; for a bound, of a share not above it."""
 
     @cached_property
     @abstractmethod
     def p_not_better(self) -> float:
-        """Of an effect as large as the margin; of a share that is not below its bound."""
+        """The p value of an effect as large as the margin; for a bound, of a share not below it."""
 
     @cached_property
     def p_not_worse(self) -> float:
-        """Of an effect as large as the margin the other way; missing where there is none."""
+        """The p value of an effect as large as the margin the other way; NaN if there is none."""
         return np.nan
 
     @property
     def p_supported(self) -> float:
-        """Of its not being as the claim says."""
+        """The p value of an effect that is not as the claim says."""
         return self.p_difference if self.ahead else 1.0
 
     @property
     def p_equivalent(self) -> float:
-        """Of an effect as large as the margin, either way."""
+        """The p value of an effect as large as the margin, in either direction."""
         return max(self.p_not_better, 1.0 if np.isnan(self.p_not_worse) else self.p_not_worse)
 
     @cached_property
@@ -125,10 +125,10 @@ class Ranked(Tested):
     first: Values
     second: Values
     first_trained: Values
-    """Of the first sample, the networks that have trained."""
+    """The values of the first sample's trained networks."""
     second_trained: Values
     when: str = ""
-    """Of the mechanism: whether training losses are equal."""
+    """For the mechanism: whether training losses are equal, in words."""
     either_way: bool = False
     """Whether the claim says that there is a difference, and not which."""
 

@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 PRECEDENCE = (Verdict.EQUIVALENT, Verdict.REFUTED, Verdict.SUPPORTED)
-"""Where the networks bear out several, the first holds: an effect that is there but too small to
+"""Where the networks support several, the first holds: an effect that is there but too small to
 matter is equivalent, and a claim about each of several rates is refuted by one of them."""
 
 
@@ -42,7 +42,7 @@ class Decision:
 
     verdict: Verdict
     p: float = np.nan
-    """Of the verdict; of an undecided claim, the smallest of all three verdicts."""
+    """The p value of the verdict; of an undecided claim, the smallest of all three verdicts."""
     corrected: float = np.nan
     """The same, corrected for the number of claims."""
     leaning: Verdict = Verdict.UNDECIDED
