@@ -102,7 +102,7 @@ def failure() -> dict[str, pd.DataFrame]:
         for name, rate in rates.items():
             row |= {name: rate, f"{name}_low": 0.9 * rate, f"{name}_high": 1.1 * rate}
         if recipe == "clipped":
-            row |= {"lost": 0, "state": "no loss"} | dict.fromkeys(rates, np.nan)
+            row |= {"lost": 0, "state": "none lost"} | dict.fromkeys(rates, np.nan)
             row |= {f"{name}_high": np.nan for name in rates}
             row |= {f"{name}_low": 0.6 for name in rates}
         summary.append(row)

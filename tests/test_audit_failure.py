@@ -117,7 +117,7 @@ def test_short_runs_have_the_periods_that_they_reach() -> None:
 @pytest.mark.parametrize(
     ("lost", "expected"),
     [
-        ({0.1: [], 0.6: []}, "no loss"),
+        ({0.1: [], 0.6: []}, "none lost"),
         ({0.1: [1] * 10, 0.6: [3] * 10}, "all lost"),
         ({0.1: [], 0.5: [], 0.6: [1] * 10}, "separated"),
         ({0.1: [], 0.5: [], 0.6: [1, 4, 4]}, "separated"),
@@ -170,7 +170,7 @@ def test_unfitted_losses_bound_the_share_by_the_neighbours_that_were_tried() -> 
 def test_the_slope_of_unfitted_losses_is_unbounded() -> None:
     losses = Losses.of(networks({0.5: []}), 10)
     assert Unfitted("separated", losses).slopes() == (np.inf, np.inf)
-    assert Unfitted("no loss", losses).slopes() == (0, np.inf)
+    assert Unfitted("none lost", losses).slopes() == (0, np.inf)
 
 
 def test_percentiles_are_draws() -> None:
@@ -294,7 +294,7 @@ def test_the_table_says_what_was_found_and_what_was_not() -> None:
     assert rows["state"].to_dict() == {
         "core": "fitted",
         "clipped": "separated",
-        "warmup_cosine": "no loss",
+        "warmup_cosine": "none lost",
     }
     assert rows["networks"].tolist() == [40, 20, 20]
     assert rows["lost"].tolist() == [12, 10, 0]

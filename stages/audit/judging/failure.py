@@ -40,7 +40,7 @@ PLACE = ["dataset", "recipe"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-State = Literal["fitted", "one level", "no loss", "all lost", "separated", "not rising"]
+State = Literal["fitted", "one level", "none lost", "all lost", "separated", "not rising"]
 
 
 class Estimate(NamedTuple):
@@ -260,7 +260,7 @@ def curve(losses: Losses, start: Fitted | None = None) -> Fitted | Unfitted:
     """
     lost = losses.lost.sum()
     if lost == 0 or lost == losses.networks.sum():
-        return Unfitted("all lost" if lost else "no loss", losses)
+        return Unfitted("all lost" if lost else "none lost", losses)
     models: tuple[tuple[State, Sequence[int]], ...] = (("fitted", PERIODS), ("one level", (1,)))
     for state, firsts in models:
         lengths, began, ended = losses.by_period(firsts)

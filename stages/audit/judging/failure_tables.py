@@ -35,7 +35,7 @@ def failure_table(found: Mapping[tuple[str, str], Failure], shares: pd.DataFrame
         dataset; recipe: the family; networks, lost: how many;
         smallest_rate, largest_rate: of those tried;
         state: fitted; one level (fitted, with one level for all epochs: their own leave the slope
-        without an estimate); or why the hazard cannot be: no loss, all lost, separated (losses
+        without an estimate); or why the hazard cannot be: none lost, all lost, separated (losses
         begin at one rate, and beyond it every network is lost), not rising (larger rates lose no
         more);
         slope, slope_low, slope_high: the hazard grows like this power of the rate;
