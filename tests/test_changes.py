@@ -57,6 +57,17 @@ def test_all_rungs_and_comparisons_of_a_claim_are_corrected_together() -> None:
     assert [each.corrected for each in tested] == pytest.approx(expected)
 
 
+def test_each_claim_is_corrected_on_its_own() -> None:
+    drawn = evidence(cells=ladder("mnist"))
+    together = changes(drawn, [BY_KEY["better"], BY_KEY["sparser_mnist"]])
+    apart = changes(drawn, [BY_KEY["better"]]) + changes(drawn, [BY_KEY["sparser_mnist"]])
+    told = [
+        [(each.comparison.label, each.corrected) for each in all_] for all_ in (together, apart)
+    ]
+    assert told[0] == told[1]
+    assert {each.claim.key for each in together} == {"better", "sparser_mnist"}
+
+
 @pytest.mark.parametrize("key", ["clipping", "printed", "usable", "large_steps", "depends"])
 def test_claims_about_recipes_themselves_have_no_changes(key: str) -> None:
     assert changes(evidence(cells=ladder("mnist")), [BY_KEY[key]]) == []
