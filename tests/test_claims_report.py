@@ -1,5 +1,7 @@
 """claims.csv, changes.csv and claims.md: their texts, and p values that anyone can recompute."""
 
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.read_tables import FAILURE
 from stages.audit.judging.report import between, failures, report, reproduction, scope, section
 from stages.audit.judging.sentences import headline_effect, number, p_text, verdict_sentence
+from stages.audit.judging.statistics import holm
 from stages.audit.judging.tested import Scale
 from stages.audit.judging.verdicts import Judged, Verdict, judge, networks_needed
 from tests.drawn_audit import BY_KEY, Arms, Told, cells_of, evidence
@@ -128,33 +131,127 @@ def test_shares_and_bounds_are_recomputed_from_their_counts(table: pd.DataFrame)
                 assert row[column] == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_row_tells_which_networks_are_compared(table: pd.DataFrame) -> None:
-    first = table[table["claim"] == "favours"].iloc[0]
-    assert first[["dataset", "recipes", "seeds", "other_recipes", "other_seeds"]].tolist() == [
-        FASHION,
-        "core",
-        "upper half",
-        "core",
-        "upper half",
-    ]
-    assert (first["rates"], first["other_rates"], first["n"]) in {
-        ("0.1", "0.3", 10),
-        ("0.2", "0.3", 10),
-    }
-    sparser = table[table["claim"] == "sparser_mnist"].iloc[-1]
-    assert (sparser["quantity"], sparser["lost"]) == ("feature_sparsity_2", "is left out")
-    depends = table[table["claim"] == "depends"].iloc[0]
-    names = ["dataset", "rates", "base_rates", "other_dataset", "other_rates", "other_base_rates"]
-    assert depends[names].tolist() == ["mnist", "0.2", 0.1, FASHION, "0.2", 0.1]
-    steep = table[table["claim"] == "exploding"].iloc[0]
-    assert steep[["recipes", "rates"]].tolist() == ["core core_steep", "0.48 0.6 0.44 0.52 0.56"]
-    arm = table[table["claim"] == "noise"].iloc[0]
-    assert arm[["table", "quantity", "recipes", "other_recipes"]].tolist() == [
-        "mechanism.csv",
-        "matched_feature_sparsity",
-        "small_batch",
-        "small",
-    ]
+CORE = {"recipes": "core", "other_recipes": "core", "seeds": "all", "other_seeds": "all"}
+ROWS = {
+    ("best", 4): {
+        "statement": "0.3 is the best rate for MNIST.",
+        "comparison": "0.3 against 0.6 (MNIST)",
+        **{"kind": "difference", "table": "networks.csv", "quantity": "test_accuracy"},
+        **{"dataset": "mnist", "other_dataset": "mnist", "rates": "0.3", "other_rates": "0.6"},
+        **CORE,
+        **{"better": "higher", "lost": "ranks last", "unit": "points", "margin": 0.2},
+        **{"n": 20, "other_n": 20, "arrangements": math.comb(40, 20)},
+        "result": "better",
+    },
+    ("sparser_mnist", 0): {
+        "statement": "Large steps lead to sparser features (MNIST).",
+        "comparison": "0.2 against 0.1 (MNIST)",
+        **{"kind": "difference", "table": "networks.csv", "quantity": "feature_sparsity_2"},
+        **{"dataset": "mnist", "other_dataset": "mnist", "rates": "0.2", "other_rates": "0.1"},
+        **CORE,
+        **{"better": "fewer", "lost": "is left out", "unit": "points", "margin": 1.0},
+        **{"n": 20, "other_n": 20, "arrangements": math.comb(40, 20)},
+        "result": "equivalent",
+    },
+    ("depends", 1): {
+        "statement": "The benefits depend on the dataset.",
+        "comparison": "0.384 against 0.1, MNIST minus Fashion-MNIST",
+        **{"kind": "interaction", "table": "networks.csv", "quantity": "test_accuracy"},
+        **{"dataset": "mnist", "other_dataset": FASHION, "rates": "0.384", "other_rates": "0.384"},
+        **{"base_rates": "0.1", "other_base_rates": "0.1"},
+        **CORE,
+        **{"better": "higher", "lost": "ranks last", "unit": "margins", "margin": 1.0},
+        **{"n": 20, "other_n": 20, "arrangements": math.comb(40, 20)},
+    },
+    ("unstable", 0): {
+        "statement": "0.48 and 0.6 are unstable on Fashion-MNIST.",
+        "comparison": "0.48 (Fashion-MNIST)",
+        **{"kind": "bound", "table": "networks.csv", "quantity": "lost", "among": "all"},
+        **{"dataset": FASHION, "recipes": "core", "rates": "0.48", "seeds": "all"},
+        **{"bound": 0.25, "unit": "share", "n": 20, "other_n": 0, "statistic": 12.0},
+        "result": "above",
+    },
+    ("unstable", 3): {
+        "statement": "0.48 and 0.6 are unstable on Fashion-MNIST.",
+        "comparison": "0.6 against 0.1 (Fashion-MNIST)",
+        **{"kind": "shares", "table": "networks.csv", "quantity": "lost", "among": "all"},
+        **{"dataset": FASHION, "other_dataset": FASHION, "rates": "0.6", "other_rates": "0.1"},
+        **CORE,
+        **{"better": "more", "unit": "share", "margin": 20.0},
+        **{"n": 20, "other_n": 20, "arrangements": math.comb(40, 20), "statistic": 18.0},
+        "result": "better",
+    },
+    ("exploding", 0): {
+        "statement": "… and the cause is exploding gradients.",
+        "comparison": "0.44, 0.48, 0.52, 0.56 and 0.6 (Fashion-MNIST)",
+        **{"kind": "bound", "table": "networks.csv", "quantity": "burst first", "among": "lost"},
+        **{"dataset": FASHION, "recipes": "core core_steep", "seeds": "all"},
+        "rates": "0.48 0.6 0.44 0.52 0.56",
+        **{"bound": 0.8, "unit": "share", "n": 30, "other_n": 0, "statistic": 30.0},
+        "result": "above",
+    },
+    ("exploding", 2): {
+        "statement": "… and the cause is exploding gradients.",
+        "comparison": "0.44, 0.48, 0.52, 0.56 and 0.6 (Fashion-MNIST): no trained network's "
+        "gradient norm passed 50",
+        **{"kind": "fact", "table": "networks.csv", "quantity": ""},
+        **{"dataset": FASHION, "recipes": "core core_steep", "seeds": "all"},
+        "rates": "0.48 0.6 0.44 0.52 0.56",
+        **{"unit": "share", "margin": 20.0, "n": 0, "other_n": 0},
+        "result": "so",
+    },
+    ("noise", 0): {
+        "statement": "More gradient noise leads to sparser features, at the same step size.",
+        "comparison": "0.1 with batches of 8, against 0.1 throughout (MNIST)",
+        **{"kind": "difference", "table": "mechanism.csv"},
+        **{"quantity": "matched_feature_sparsity", "dataset": "mnist", "other_dataset": "mnist"},
+        **{"recipes": "small_batch", "other_recipes": "small", "rates": "", "other_rates": ""},
+        **{"seeds": "all", "other_seeds": "all", "better": "fewer", "lost": "is left out"},
+        **{"unit": "points", "margin": 1.0},
+        **{"n": 10, "other_n": 10, "arrangements": math.comb(20, 10)},
+        "result": "equivalent",
+    },
+}
+"""Claim and place of a comparison in it → the columns that say what is compared, and its result;
+all others that are not p values or effects are missing."""
+EFFECTS = {
+    **{"effect": "value", "effect_low": "low", "effect_high": "high"},
+    **{name: name for name in ("probability", "probability_low", "probability_high")},
+}
+"""Column → what it has of an effect."""
+MEASURED = re.compile("p_|corrected_|effect|gain|probability|survivors|decides|verdict|.*_half")
+
+
+@pytest.mark.parametrize(("key", "place"), ROWS)
+def test_a_row_tells_what_is_compared(
+    judged: list[Judged], drawn: Evidence, key: str, place: int
+) -> None:
+    rows = claims_table(judged, drawn)
+    row = rows[(rows["claim"] == key) & (rows["headline"] == 1)].iloc[place].dropna().to_dict()
+    told = {name: value for name, value in row.items() if not MEASURED.match(name)}
+    expected = ROWS[key, place] | {"claim": key, "recipe": "core", "headline": 1}
+    if "statistic" not in expected:
+        told.pop("statistic", None)
+    if "result" not in expected:
+        told.pop("result")
+    assert told == expected
+
+
+def test_a_row_has_the_numbers_of_its_comparison(judged: list[Judged], drawn: Evidence) -> None:
+    rows = claims_table(judged, drawn)
+    for each in judged:
+        mine = rows[(rows["claim"] == each.claim.key) & (rows["headline"] == 1)]
+        corrected = {
+            f"corrected_{name}": holm([getattr(member.tested, name) for member in each.members])
+            for name in ("p_difference", "p_not_better", "p_not_worse", "p_equivalent")
+        }
+        for name, values in corrected.items():
+            plain = [getattr(member.tested, name[10:]) for member in each.members]
+            np.testing.assert_array_equal(mine[name[10:]], plain)
+            np.testing.assert_array_equal(mine[name], values)
+        shown = [member.tested.scale.shown(member.tested.effect) for member in each.members]
+        for column, name in EFFECTS.items():
+            np.testing.assert_array_equal(mine[column], [getattr(one, name) for one in shown])
 
 
 def test_gains_are_in_margins_and_positive_as_the_claim_says(table: pd.DataFrame) -> None:
