@@ -193,9 +193,9 @@ def test_the_sentence_gives_the_range_over_cells() -> None:
     two = orders({1: (0.9, 0.91), 2: (0.8, 0.83)}, 0.384)
     table = rounding(pd.concat([networks, two]))
     assert sentence(table) == (
-        "6 of 7 networks end the same way in both orders of their hidden units. Another order of "
-        "the units changes rounding alone. Beside another seed it spreads test accuracy 0.2 to 0.6 "
-        "times, the steps to the threshold 0.2 to 0.6 times as much."
+        "6 of 7 networks end the same way in both orders of their hidden units. Another order "
+        "changes nothing but rounding. The spread that it causes, as a multiple of that between "
+        "seeds: test accuracy 0.2 to 0.6, the steps to the threshold 0.2 to 0.6."
     )
 
 
