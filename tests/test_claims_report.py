@@ -295,6 +295,32 @@ def test_changes_have_a_row_for_every_test(drawn: Evidence) -> None:
     assert row["effect"] == pytest.approx(1.25, rel=0.05)
 
 
+def test_a_row_of_changes_has_the_numbers_of_its_test(drawn: Evidence) -> None:
+    found = changes(drawn, [BY_KEY["faster"]])
+    rows = changes_table(found, drawn).to_dict("records")
+    assert {each.significant for each in found} == {True, False}
+    for row, each in zip(rows, found, strict=True):
+        tested = each.tested
+        assert [row[name] for name in ("claim", "before", "after", "comparison")] == [
+            *("faster", each.before, each.after),
+            each.comparison.label,
+        ]
+        assert [row[name] for name in ("table", "unit", "margin", "n", "other_n")] == [
+            *("networks.csv", "factor", 1.1),
+            *tested.sizes,
+        ]
+        assert row["arrangements"] == math.comb(sum(tested.sizes), tested.sizes[0])
+        numbers = ("statistic", "p_difference", "corrected_p_difference", "changes")
+        assert [row[name] for name in numbers] == [
+            *(tested.statistic, tested.p_difference, each.corrected),
+            int(each.significant),
+        ]
+        shown = tested.scale.shown(tested.effect)
+        for column, name in EFFECTS.items():
+            expected = getattr(shown, name) if each.significant else np.nan
+            np.testing.assert_equal(row[column], expected)
+
+
 def test_the_report_has_a_section_and_a_verdict_for_every_claim(
     judged: list[Judged], drawn: Evidence
 ) -> None:
