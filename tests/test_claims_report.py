@@ -76,11 +76,12 @@ def test_every_comparison_of_core_decides(table: pd.DataFrame) -> None:
 
 
 def test_one_comparison_decides_and_halves_have_verdicts(
-    table: pd.DataFrame, drawn: Evidence
+    judged: list[Judged], drawn: Evidence
 ) -> None:
+    table = claims_table(judged, drawn)
     rows = table[table["headline"] == 1].set_index("claim")
     assert rows["decides"].groupby("claim").sum().to_dict() == dict.fromkeys(BY_KEY, 1)
-    for each in judge(drawn):
+    for each in judged:
         mine = rows.loc[[each.claim.key]]
         assert {*mine["lower_half"]} == {each.lower}
         assert {*mine["upper_half"]} == {each.upper}
@@ -602,4 +603,11 @@ def test_another_dataset_leaves_all_but_arithmetic_unrun() -> None:
     assert set(verdicts.values()) == {Verdict.NOT_RUN}
     text = report(judged, changes(there), there, NO_FAILURES)
     assert "trained by plain SGD on digits." in text
-    assert len(claims_table(judged, there)) == len(CLAIMS)
+    rows = claims_table(judged, there).set_index("claim").drop(index="printed")
+    assert rows["statement"].to_dict() == {
+        claim.key: claim.statement for claim in CLAIMS if claim.key != "printed"
+    }
+    told = rows[["headline", "recipe", "result", "decides", "verdict", "lower_half", "upper_half"]]
+    assert set(told.itertuples(index=False, name=None)) == {
+        (1, "core", "not run", 0, "not run", "not run", "not run")
+    }
