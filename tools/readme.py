@@ -65,9 +65,14 @@ def verdicts(page: str) -> str:
 
     Args:
         page: metrics/claims.md.
+
+    Raises:
+        UserError: It has no table.
     """
     table = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)
-    header, _, *lines = table[0].splitlines() if table else ["", ""]
+    if table is None:
+        raise UserError("metrics/claims.md has no table of claims: make it anew with: make audit")
+    header, _, *lines = table[0].splitlines()
     names, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (header, *lines))
     shown = pd.DataFrame(rows, columns=names).iloc[:, :3]
     shown["claim"] = [f"[{claim}](metrics/claims.md#{anchor(claim)})" for claim in shown["claim"]]

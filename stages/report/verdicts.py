@@ -24,7 +24,8 @@ UNITS = {
 """Unit of an effect → how its number is written, and what follows it. Shares are in points of the
 share; one that is compared with a bound is written as it is."""
 MINUS = "−"
-OFF = "most of one side are lost"
+OFF = {"factor": "most of one side never get there"}
+"""Unit → an effect without a number, in words; of the others, most of one side are lost."""
 SHAPES = {"o": "circle", "s": "square", "D": "diamond"}
 VERDICTS = {"supported": LOOKS[0], "refuted": LOOKS[1]}
 """Verdict → the look of the effects that speak for it."""
@@ -83,7 +84,8 @@ def claim(name: str, rows: pd.DataFrame) -> Claim:
 def told(row: pd.Series) -> str:
     """Write a comparison and its effect."""
     against = f", against {100 * row['bound']:.0f} %" if known(row["bound"]) else ""
-    return f"{compared(row)}{against}: {effect(row)} ({interval(row)})"
+    within = interval(row)
+    return f"{compared(row)}{against}: {effect(row)}" + f" ({within})" * (within != UNKNOWN)
 
 
 def halves(row: pd.Series) -> str:
@@ -94,13 +96,12 @@ def halves(row: pd.Series) -> str:
 
 
 def interval(row: pd.Series) -> str:
-    """Write the interval of an effect; an end that is infinite is left open."""
+    """Write the interval of an effect, open where an end is infinite."""
     low, high = written(row, "effect_low"), written(row, "effect_high")
-    if UNKNOWN in (low, high) or math.isinf(row["effect"]):
-        return UNKNOWN
-    if math.isinf(row["effect_high"]):
-        return f"{low} or more"
-    return f"{high} or less" if math.isinf(row["effect_low"]) else f"{low} to {high}"
+    finite = [math.isfinite(row[end]) for end in ("effect_low", "effect_high")]
+    if all(finite):
+        return f"{low} to {high}"
+    return f"{low} or more" if finite[0] else f"{high} or less" if finite[1] else UNKNOWN
 
 
 def line(row: pd.Series) -> list[str]:
@@ -127,7 +128,7 @@ def compared(row: pd.Series) -> str:
 def effect(row: pd.Series) -> str:
     """Write an effect, with its unit; in words where most networks of a side have no value."""
     if math.isinf(row["effect"]):
-        return OFF
+        return OFF.get(row["unit"], "most of one side are lost")
     number = written(row, "effect")
     return number if number == UNKNOWN else number + in_unit(row)[1]
 

@@ -54,16 +54,16 @@ def with_interval(tested: Tested, effect: Effect) -> str:
 
 
 def _reach(shown: Effect, scale: Scale) -> str:
-    """Write an interval as far as it is finite; nothing where neither end is."""
+    """Write an interval, open where one end is no number; nothing if it is the value's own word."""
     low, high = (number(each, scale) for each in (shown.low, shown.high))
-    nowhere = (GONE, OTHERS_GONE, NEVER, OTHERS_NEVER)
-    ends = {
-        (False, False): f" ({low} to {high})",
-        (False, True): f" ({low} or more)",
-        (True, False): f" ({high} or less)",
-        (True, True): "",
-    }
-    return ends[low in nowhere, high in nowhere]
+    words = {GONE, OTHERS_GONE, NEVER, OTHERS_NEVER}
+    if low == high and low in words:
+        return ""
+    if high in words and low not in words:
+        return f" ({low} or more)"
+    if low in words and high not in words:
+        return f" ({high} or less)"
+    return f" ({low} to {high})"
 
 
 def margin(scale: Scale) -> str:
@@ -111,9 +111,8 @@ def _reason(judged: Judged, verdict: Verdict, needed: float) -> str:
             f"{judged.overruled}."
         )
     if verdict == Verdict.UNDECIDED:
-        member = _told(judged)
-        told = f"{_named(member)}: {with_interval(member.tested, member.tested.effect)}."
-        return f"these networks neither support nor refute it. {_sentence(told)} {_more(needed)}"
+        told = _sentence(headline_effect(judged))
+        return f"these networks neither support nor refute it. {told}. {_more(needed)}"
     return _decided(judged, verdict)
 
 
@@ -125,7 +124,7 @@ def _decided(judged: Judged, verdict: Verdict) -> str:
     member = _told(judged)
     if isinstance(member.tested, Stated):
         return "it is so." if verdict == Verdict.SUPPORTED else "it is not so."
-    told = f"{_named(member)}: {with_interval(member.tested, member.tested.effect)}."
+    told = f"{headline_effect(judged)}."
     if verdict == Verdict.REFUTED:
         where = "" if alone else " in at least one comparison"
         return f"{_against(member)}{where}. {_sentence(told)}"
