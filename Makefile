@@ -7,7 +7,7 @@ KILLS ?= 20
 # What `make compare` compares: revisions, or the files as they are (workspace).
 OLD ?= HEAD
 NEW ?= workspace
-# If DVC cannot parse params.yaml or a lock, it stops without saying how to mend it; these checks do.
+# If DVC cannot parse params.yaml or a lock, it stops without saying how to fix it; these checks do.
 BEFORE = python -m stages.check data metrics && python -m tools.locks
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

@@ -1,4 +1,4 @@
-"""The stages of the pipeline, a module each, beside folders of what they share."""
+"""The stages of the pipeline: one module per stage, beside folders of code that they share."""
 
 import signal
 import sys

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from stages.common.errors import run
 from stages.common.parameters import read_params
+from stages.common.tables import csv_text
 from stages.common.whole_files import json_text, whole_file
-from stages.diagnostics.diagnostics_files import DIGITS
 from stages.results.parameters import AggregateParams
 from stages.results.summary import readable, summary
 from stages.results.tables import (
@@ -34,10 +34,7 @@ def main() -> None:
         "seeds": seeds,
         "grid": grid,
     }
-    texts = {
-        f"{name}.csv": table.to_csv(index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
-        for name, table in tables.items()
-    }
+    texts = {f"{name}.csv": csv_text(table) for name, table in tables.items()}
     texts |= {"grid.md": readable(grid), "summary.json": json_text(summary(grid))}
     for name, text in texts.items():
         with whole_file(arguments.metrics / name) as draft:

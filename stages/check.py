@@ -21,7 +21,7 @@ from stages.results.parameters import AggregateParams
 from stages.training.parameters import CandidateParams, Training
 
 COPIES = 3
-"""Of its results, when a stage ends: as its workers gave them, joined, and as they are written."""
+"""How often a stage holds its results as it ends: from its workers, joined, and being written."""
 FLOAT32_BYTES = 4
 Tree = Mapping[str, "Tree"]
 """Names of folders → the names of those inside; none: nothing inside is looked at."""
@@ -62,8 +62,8 @@ def memory_bytes(params: Params) -> dict[str, int]:
     every step was like. The search for the largest curvature keeps vectors of the parameters' size.
 
     Returns:
-        By the keys that decide it: what training one rate takes, what training each recipe takes,
-        and what measuring one network takes.
+        The keys of params.yaml that decide it → bytes: for training one rate, training each recipe,
+        and measuring one network.
     """
     layers = [*pairwise((SIDE**2, *params.network.hidden, CLASSES))]
     parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)

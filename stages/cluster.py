@@ -108,7 +108,7 @@ def in_blocks(
 
         def begin(number: int, worker: str, lost: int) -> Task:
             parts = [code, *_pickled((_of_seeds(work, blocks[number]), blocks[number]))]
-            # What is sent anew might wait behind another worker's block.
+            # What is sent again might wait behind another worker's block.
             data = [_sent(client, part, worker if lost else None) for part in parts]
             task: Task = executor.submit(
                 *(on_worker, data, number, client.id, alone),

@@ -41,9 +41,9 @@ ARCHIVES: dict[DatasetName, Archives] = {
     # As TensorFlow Datasets has recorded them.
     "kmnist": Archives(KMNIST, (18_165_135, 29_497, 3_041_136, 5_120)),
 }
-# A mirror is given up that sends no piece in this time. A line of 26 KiB/s still gets the largest
-# archive, in 17 minutes, for which a minute in all would ask for 430 KiB/s. And two mirrors that
-# drip, one after the other, are given up within a minute.
+# A mirror that does not send a piece in this time is given up. A connection of 26 KiB/s still gets
+# the largest archive, in 17 minutes; one minute for the whole would require 430 KiB/s. Two mirrors
+# that are too slow, one after the other, are given up within a minute.
 PIECE_KIB = 512
 PATIENCE_SECONDS = 20
 WAYS_ON = (
@@ -174,7 +174,7 @@ def download(url: str, checksum: str, size: int, target: Path, patience: float) 
     except aiohttp.ClientResponseError as error:
         reason = f"{error.status} {error.message}"
     except aiohttp.ClientPayloadError:
-        reason = "broken off before its end"
+        reason = "the connection ended before the archive did"
     except aiohttp.InvalidURL as error:  # that of a redirection or of a proxy, too
         reason = f"{error.url} is not a URL"
     except ValueError:

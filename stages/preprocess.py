@@ -119,7 +119,7 @@ def main() -> None:
     published = load(Published, path, download)
     if fault := missing_classes(published):
         raise UserError(
-            f"{path} is damaged ({fault}): make it anew with: "
+            f"{path} is damaged ({fault}): recreate it with: "
             f"dvc repro --force --single-item {download}"
         )
     prepared = prepare(published, declared.split)

@@ -1,6 +1,7 @@
-"""Copy what was measured of one training run to where git keeps it.
+"""Copy what was measured of one training run to a folder that git keeps.
 
-Measuring takes long, so DVC caches its results. But it caches none that git keeps, hence the copy.
+Measuring takes long, so DVC should keep its results in its cache, and the results should be in git
+as well. DVC allows only one of the two for one file: hence the copy.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def main() -> None:
         stage = f"diagnose@{arguments.dataset}-{arguments.lr}"
         if arguments.lr == CANDIDATE:
             stage = f"diagnose_candidate@{arguments.dataset}"
-        raise UserError(f"{source} does not exist: make it with: dvc repro {stage}")
+        raise UserError(f"{source} does not exist: create it with: dvc repro {stage}")
     with whole_directory(arguments.measured / place) as draft:
         for file in source.iterdir():
             shutil.copyfile(file, draft / file.name)

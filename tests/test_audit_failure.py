@@ -360,7 +360,7 @@ def test_a_loss_outside_of_the_run_is_refused(epoch: float) -> None:
         failures(table, EPOCHS)
     assert str(told.value) == (
         "networks.csv: a lost network has a lost_epoch that is none of 1 to 10: "
-        "make it anew with: dvc repro audit/dvc.yaml"
+        "recreate it with: dvc repro audit/dvc.yaml"
     )
 
 

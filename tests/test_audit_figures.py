@@ -451,7 +451,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as told:
         figures_stage.read(tmp_path, tmp_path)
     assert str(told.value) == (
-        f"{tmp_path / 'networks.csv'} does not exist: make it with: dvc repro audit/dvc.yaml"
+        f"{tmp_path / 'networks.csv'} does not exist: create it with: dvc repro audit/dvc.yaml"
     )
 
 

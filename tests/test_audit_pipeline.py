@@ -145,7 +145,7 @@ def test_a_lost_part_is_named_with_the_command_that_makes_it(repository: Path, l
     (repository / name).unlink()
     command = ["python", "-m", "stages.audit.gather", "metrics/audit/cells", "metrics/audit"]
     told = call(repository, *command, status=1)
-    assert told.startswith(f"error: {name} does not exist: make it with: dvc repro ")
-    remedy = told.strip().partition("make it with: ")[2].split()
+    assert told.startswith(f"error: {name} does not exist: create it with: dvc repro ")
+    remedy = told.strip().partition("create it with: ")[2].split()
     call(repository, *remedy)
     call(repository, *command)

@@ -367,14 +367,14 @@ def test_an_unknown_recipe_and_an_unknown_group_are_refused(folder: Path) -> Non
     with pytest.raises(UserError) as refused:
         declared.recipe("warm")
     assert str(refused.value) == (
-        "params.yaml: audit.recipes has no warm: give one of as_published, clipped, "
+        "--recipe warm: not one of audit.recipes; give one of as_published, clipped, "
         "clipped_steep, conventional, core, core_permuted, core_steep, fresh_start, large, "
         "large_1, large_10, large_5, large_batch, small, small_batch, smallest, standardized, "
         "warmup_cosine, warmup_cosine_steep"
     )
     with pytest.raises(UserError) as refused:
         declared.seeds_of(7)
-    assert str(refused.value) == "params.yaml: audit.groups has no 7: give one of 1000, 1010"
+    assert str(refused.value) == "--group 7: not one of audit.groups; give one of 1000, 1010"
 
 
 def laid_out(folder: Path) -> tuple[Path, list[str]]:
@@ -448,7 +448,7 @@ def test_an_absent_cell_is_named_with_the_command_that_makes_it(
     path.unlink()
     with pytest.raises(UserError) as refused:
         gather_in(folder, monkeypatch)
-    told = f"{path} does not exist: make it with: dvc repro --force --single-item audit/dvc.yaml:"
+    told = f"{path} does not exist: create it with: dvc repro --force --single-item audit/dvc.yaml:"
     assert str(refused.value).startswith(told + target)
     assert not (folder / "tables").exists()
 
@@ -459,15 +459,15 @@ HEAD, ROW = "learning_rate,seed,outcome,lost_step\n", "0.1,7,trained,\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("learning_rate,outcome\n0.1,trained\n", "networks.csv lacks the columns seed"),
+        ("learning_rate,outcome\n0.1,trained\n", "it lacks the columns seed"),
         (HEAD, "its networks are not those that params.yaml names"),
         (f"{HEAD}0.1,8,trained,\n", "its networks are not those that params.yaml names"),
         (f"{HEAD}0.2,7,trained,\n", "its networks are not those that params.yaml names"),
         (HEAD + 2 * ROW, "it holds a row twice"),
-        (f"{HEAD}0.1,7,tired,\n", "outcome is none of lost, trained, undertrained"),
-        (f"{HEAD}0.1,7,,\n", "outcome is none of lost, trained, undertrained"),
+        (f"{HEAD}0.1,7,tired,\n", "outcome is none of trained, undertrained, lost"),
+        (f"{HEAD}0.1,7,,\n", "outcome is none of trained, undertrained, lost"),
         (f"{HEAD}0.1,7,lost,soon\n", "lost_step holds what is no number"),
-        (f"{HEAD}9,0.1,7,trained,\n", "its rows have more values than its header has names"),
+        (f"{HEAD}9,0.1,7,trained,\n", "row 2 has 5 values instead of 4"),
     ],
 )
 def test_a_damaged_cell_is_named_with_the_command_that_makes_it(
@@ -479,7 +479,7 @@ def test_a_damaged_cell_is_named_with_the_command_that_makes_it(
     with pytest.raises(UserError) as refused:
         gather_in(folder, monkeypatch)
     assert str(refused.value) == (
-        f"{path} is damaged ({told}): make it anew with: "
+        f"{path} is damaged ({told}): recreate it with: "
         f"dvc repro --force --single-item audit/dvc.yaml:measure@mnist-core-7"
     )
 

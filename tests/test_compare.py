@@ -198,5 +198,5 @@ def test_a_damaged_table_is_named(repository: Path, told: str) -> None:
     path = repository / "metrics" / "seeds.csv"
     path.write_bytes(DAMAGES[told](path.read_bytes()))
     assert compare(repository, status=1) == (
-        f"error: metrics/seeds.csv of workspace is damaged ({told}): make it anew with: dvc repro\n"
+        f"error: metrics/seeds.csv of workspace is damaged ({told}): recreate it with: dvc repro\n"
     )

@@ -68,7 +68,7 @@ def run_of(seeds: Sequence[int] = SEEDS, epochs: int = 2, widths: tuple[int, ...
     }
     steps |= dict.fromkeys(("example_gradient_norm", "relative_update"), steps["loss"])
     steps["layer_gradient_norm"] = np.repeat(steps["gradient_norm"][..., None], 3, axis=2)
-    places = [(seed, epoch) for seed in sorted(seeds) for epoch in range(1, epochs + 1)]
+    places = [(seed, epoch) for seed in seeds for epoch in range(1, epochs + 1)]
     history = pd.DataFrame(places, columns=["seed", "epoch"])
     history["step"] = PER_EPOCH * history["epoch"]
     for column in tuple(run_files.HISTORY)[3:]:
@@ -369,6 +369,6 @@ def test_the_stage_names_what_it_lacks_and_writes_nothing(
     with pytest.raises(UserError) as told:
         stage("--dataset", "mnist", "--lr", "0.30")
     assert str(told.value) == (
-        f"{missing} does not exist: make it with: dvc repro --force --single-item {maker}"
+        f"{missing} does not exist: create it with: dvc repro --force --single-item {maker}"
     )
     assert not (study / "data" / "diagnostics").exists()

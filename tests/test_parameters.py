@@ -491,7 +491,7 @@ def test_a_list_that_is_too_long_is_refused(key: str, count: int) -> None:
             "audit.lower_threshold_accuracy.fashion_mnist is missing: "
             "give an accuracy from 0 up to, not including, 1",
         ),
-        ("audit.ladder.0", "cliped", f"audit: cliped is no recipe: give one of {RECIPES}"),
+        ("audit.ladder.0", "cliped", f"audit: cliped is not a recipe: give one of {RECIPES}"),
         ("audit.apart.0", "rm -rf", f'audit.apart.0 = "rm -rf": give {RECIPE}'),
         (
             "audit.apart.0",
@@ -578,7 +578,7 @@ def test_a_file_without_parameters_is_refused(tmp_path: Path, text: bytes, told:
         read_params(CandidateParams, path)
     if "{path}" not in told:
         told = (
-            f"{{path}} is not valid YAML ({told}): mend it, or restore it with git restore {{path}}"
+            f"{{path}} is not valid YAML ({told}): fix it, or restore it with git restore {{path}}"
         )
     assert str(refused.value) == told.replace("{path}", str(path))
 

@@ -131,7 +131,7 @@ def test_a_clone_without_data_says_that_its_results_belong_to_its_code(
     ],
 )
 @pytest.mark.parametrize("content", [None, b"damage"])
-def test_outputs_damaged_by_hand_are_made_anew(
+def test_outputs_damaged_by_hand_are_recreated(
     repository: Path, file: str, content: bytes | None
 ) -> None:
     path = repository / file

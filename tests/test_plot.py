@@ -98,7 +98,7 @@ def test_every_figure_says_what_it_shows() -> None:
     }
 
 
-def test_the_stage_writes_every_figure_in_both_themes_into_a_folder_made_anew(
+def test_the_stage_writes_every_figure_in_both_themes_into_a_folder_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics, figures = tmp_path / "metrics", tmp_path / "metrics" / "figures"
@@ -192,40 +192,40 @@ def test_a_run_is_found_however_its_rate_is_spelt(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("history.csv", None, "{path} does not exist: make it with: dvc repro"),
-        ("runs/mnist/0.3/bursts.csv", None, "{path} does not exist: make it with: dvc repro"),
+        ("history.csv", None, "{path} does not exist: create it with: dvc repro"),
+        ("runs/mnist/0.3/bursts.csv", None, "{path} does not exist: create it with: dvc repro"),
         (
             "runs/mnist/candidate/first_epoch.csv",
             None,
-            "{path} does not exist: make it with: dvc repro",
+            "{path} does not exist: create it with: dvc repro",
         ),
         (
             "diagnostics.csv",
             "",
-            "{path} is damaged (No columns to parse from file): make it anew with: dvc repro",
+            "{path} is damaged (it is empty): recreate it with: dvc repro",
         ),
         (
             "seeds.csv",
             "dataset,role,learning_rate,seed,outcome,lost_how,test_accuracy,train_loss,"
             "feature_sparsity_1,effective_rank_1\n",
-            "{path} lacks the columns lost_epoch, lost_step: make it anew with: dvc repro",
+            "{path} is damaged (it lacks the columns lost_epoch, lost_step): "
+            "recreate it with: dvc repro",
         ),
         (
             "runs/mnist/0.6/first_epoch.csv",
             "step\n1\n",
-            "{path} lacks the columns gradient_norm: make it anew with: dvc repro",
+            "{path} is damaged (it lacks the columns gradient_norm): recreate it with: dvc repro",
         ),
         (
             "runs/mnist/0.6/first_epoch.csv",
             "step,gradient_norm\n1,2\n2,x\n",
             "{path} is damaged (gradient_norm holds what is no number): "
-            "make it anew with: dvc repro",
+            "recreate it with: dvc repro",
         ),
         (
             "runs/mnist/0.6/bursts.csv",
             "seed,step,loss,gradient_norm\n1,2,3,4\n1,2,3,4,5\n",
-            "{path} is damaged (Error tokenizing data. C error: Expected 4 fields in line 3, "
-            "saw 5): make it anew with: dvc repro",
+            "{path} is damaged (row 3 has 5 values instead of 4): recreate it with: dvc repro",
         ),
     ],
 )
@@ -245,7 +245,7 @@ def test_an_absent_run_is_named_with_its_remedy(tmp_path: Path) -> None:
     write(fabricate(), tmp_path)
     folder = tmp_path / "runs" / "mnist" / "0.3"
     folder.rename(tmp_path / "elsewhere")
-    message = f"{folder / 'first_epoch.csv'} does not exist: make it with: dvc repro"
+    message = f"{folder / 'first_epoch.csv'} does not exist: create it with: dvc repro"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         read_study(tmp_path)
 
@@ -256,7 +256,7 @@ def test_a_folder_in_the_place_of_a_table_is_named_with_its_remedy(tmp_path: Pat
     path.unlink()
     path.mkdir()
     message = (
-        f"{path} is damaged ([Errno 21] Is a directory: '{path}'): make it anew with: dvc repro"
+        f"{path} is damaged ([Errno 21] Is a directory: '{path}'): recreate it with: dvc repro"
     )
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         read_study(tmp_path)

@@ -174,7 +174,7 @@ def test_the_stage_names_the_file_that_is_wrong(
     save(replace(published(), test_labels=np.zeros(54, np.uint8)), path)
     told = (
         f"{path} is damaged (test_images is uint8 (55, 28, 28) instead of uint8 (54, 28, 28)): "
-        f"make it anew with: dvc repro --force --single-item download@mnist"
+        f"recreate it with: dvc repro --force --single-item download@mnist"
     )
     with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
         run_stage()
@@ -203,7 +203,7 @@ def test_the_stage_refuses_a_dataset_without_one_of_the_classes(
     with pytest.raises(UserError) as refused:
         run_stage()
     assert str(refused.value) == (
-        f"{path} is damaged ({told}): make it anew with: "
+        f"{path} is damaged ({told}): recreate it with: "
         f"dvc repro --force --single-item download@mnist"
     )
 
@@ -212,7 +212,7 @@ def test_the_stage_names_the_file_that_is_absent_once(
     tmp_path: Path, run_stage: Callable[..., None]
 ) -> None:
     told = (
-        f"{tmp_path / 'raw' / 'mnist.npz'} does not exist: make it with: "
+        f"{tmp_path / 'raw' / 'mnist.npz'} does not exist: create it with: "
         f"dvc repro --force --single-item download@mnist"
     )
     with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
@@ -247,7 +247,7 @@ def test_a_damaged_file_is_refused_with_the_remedy(
     path.write_bytes(damage(path.read_bytes()))
     told = (
         rf"{re.escape(str(path))} is damaged \([^\n]+\): "
-        rf"make it anew with: dvc repro --force --single-item download@mnist"
+        rf"recreate it with: dvc repro --force --single-item download@mnist"
     )
     with pytest.raises(UserError, match=f"^{told}$"):
         load(Published, path, "download@mnist")
@@ -257,7 +257,7 @@ def test_a_single_array_in_the_place_of_an_archive_is_refused(tmp_path: Path) ->
     path = tmp_path / "mnist.npz"
     with path.open("wb") as file:
         np.save(file, np.arange(3))
-    with pytest.raises(UserError, match=r"mnist\.npz is damaged \(.*: make it anew with: dvc "):
+    with pytest.raises(UserError, match=r"mnist\.npz is damaged \(.*: recreate it with: dvc "):
         load(Published, path, "download@mnist")
 
 
@@ -277,7 +277,7 @@ def test_a_file_of_another_stage_is_refused(tmp_path: Path) -> None:
         np.savez(path, **arrays)
         told = (
             f"{path} holds {held} instead of the arrays of preprocess@mnist: "
-            f"make it anew with: dvc repro --force --single-item preprocess@mnist"
+            f"recreate it with: dvc repro --force --single-item preprocess@mnist"
         )
         with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
             load(Prepared, path, "preprocess@mnist")
@@ -298,7 +298,7 @@ def test_a_file_of_another_stage_is_refused(tmp_path: Path) -> None:
             {"test_labels": lambda labels: labels[:, None]},
             "test_labels is uint8 (55, 1) instead of uint8 (55,)",
         ),
-        ({"train_labels": lambda labels: labels + 1}, "train_labels has others than 0 to 9"),
+        ({"train_labels": lambda labels: labels + 1}, "train_labels has labels other than 0 to 9"),
         (
             {name: lambda array: array[:0] for name in ("test_images", "test_labels")},
             "test_images is empty",
@@ -314,7 +314,7 @@ def test_arrays_that_are_not_what_they_should_be_are_refused_with_the_remedy(
     with pytest.raises(UserError) as refused:
         load(Published, path, "download@mnist")
     assert str(refused.value) == (
-        f"{path} is damaged ({told}): make it anew with: dvc repro --force --single-item "
+        f"{path} is damaged ({told}): recreate it with: dvc repro --force --single-item "
         f"download@mnist"
     )
 
@@ -337,13 +337,15 @@ def test_statistics_that_are_no_share_are_refused_with_the_remedy(
     with pytest.raises(UserError) as refused:
         load(Prepared, path, "preprocess@mnist")
     assert str(refused.value) == (
-        f"{path} is damaged ({told}): make it anew with: dvc repro --force --single-item "
+        f"{path} is damaged ({told}): recreate it with: dvc repro --force --single-item "
         f"preprocess@mnist"
     )
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "absent.npz"
-    told = f"{path} does not exist: make it with: dvc repro --force --single-item preprocess@absent"
+    told = (
+        f"{path} does not exist: create it with: dvc repro --force --single-item preprocess@absent"
+    )
     with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
         load(Prepared, path, "preprocess@absent")

@@ -52,6 +52,6 @@ def test_what_was_not_measured_is_named_and_nothing_is_written(
     with pytest.raises(UserError) as told:
         stage(*options)
     assert str(told.value) == (
-        f"data/diagnostics/mnist/{place} does not exist: make it with: dvc repro {maker}"
+        f"data/diagnostics/mnist/{place} does not exist: create it with: dvc repro {maker}"
     )
     assert not (tmp_path / "runs").exists()

@@ -61,12 +61,13 @@ def test_where_the_mechanism_was_not_run_its_section_is_missing(metrics: Path) -
         (
             "claims.csv",
             "",
-            "{path} is damaged (No columns to parse from file): make it anew with: make audit",
+            "{path} is damaged (it is empty): recreate it with: make audit",
         ),
         (
             "audit/epochs.csv",
             "dataset,recipe,learning_rate,seed,epoch,train_loss,feature_sparsity\n",
-            "{path} lacks the columns effective_rank, test_accuracy: make it anew with: make audit",
+            "{path} is damaged (it lacks the columns effective_rank, test_accuracy): "
+            "recreate it with: make audit",
         ),
     ],
 )

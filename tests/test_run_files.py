@@ -1,6 +1,7 @@
 """What training leaves on disk: written, read back, refused when damaged, put side by side."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def refusal(folder: Path, command: str | None = None) -> str:
 @pytest.mark.parametrize("name", FILES)
 def test_an_absent_file_is_named_with_the_remedy(saved: Path, name: str) -> None:
     (saved / name).unlink()
-    assert refusal(saved) == f"{saved / name} does not exist: make it with: {COMMAND}"
+    assert refusal(saved) == f"{saved / name} does not exist: create it with: {COMMAND}"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -105,11 +106,11 @@ def test_a_truncated_file_is_named_with_the_remedy(saved: Path, name: str, size:
     message = refusal(saved)
     assert message.startswith(str(saved))
     assert name in message
-    assert message.endswith(f"): make it anew with: {COMMAND}")
+    assert message.endswith(f"): recreate it with: {COMMAND}")
 
 
-def damaged(saved: Path, what: str) -> str:
-    return f"{saved} is damaged ({what}): make it anew with: {COMMAND}"
+def damaged(path: Path, what: str) -> str:
+    return f"{path} is damaged ({what}): recreate it with: {COMMAND}"
 
 
 @pytest.mark.parametrize(
@@ -128,19 +129,20 @@ def test_facts_of_something_else_are_refused(saved: Path, content: Any, told: st
     if isinstance(content, dict):
         content = made().facts | content
     (saved / "run.json").write_text(json.dumps(content), encoding="utf-8")
-    assert refusal(saved) == damaged(saved, f"run.json: {told}")
+    assert refusal(saved) == damaged(saved / "run.json", told)
 
 
 def test_a_run_of_another_dataset_is_refused(saved: Path) -> None:
     (saved / "run.json").write_text(json.dumps(made().facts | {"dataset": "x"}), encoding="utf-8")
-    assert refusal(saved) == damaged(saved, "run.json is of the dataset x")
+    path = saved / "run.json"
+    assert refusal(saved) == f"{path} is of the dataset x: recreate it with: {COMMAND}"
 
 
 def test_a_missing_fact_is_named(saved: Path) -> None:
     facts = made().facts
     del facts["batch_size"]
     (saved / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    assert refusal(saved) == damaged(saved, "run.json: batch_size: Field required")
+    assert refusal(saved) == damaged(saved / "run.json", "batch_size: Field required")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -150,18 +152,14 @@ def test_a_folder_in_place_of_a_file_is_refused(saved: Path, name: str) -> None:
     message = refusal(saved)
     assert message.startswith(str(saved))
     assert f"Is a directory: '{saved / name}'" in message
-    assert message.endswith(f"): make it anew with: {COMMAND}")
+    assert message.endswith(f"): recreate it with: {COMMAND}")
 
 
 def test_text_among_the_numbers_of_a_history_is_refused(saved: Path) -> None:
     path = saved / "history.csv"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("inf", "much"), encoding="utf-8")
-    what = (
-        "history.csv: could not convert string to float: 'much': "
-        "Error while type casting for column 'gradient_norm_max'"
-    )
-    assert refusal(saved) == damaged(saved, what)
+    assert refusal(saved) == damaged(path, "could not convert string to float: 'much'")
 
 
 @pytest.mark.parametrize(
@@ -171,17 +169,41 @@ def test_an_absent_array_is_noticed(saved: Path, name: str, absent: str) -> None
     with np.load(saved / name) as archive:
         arrays = {each: archive[each] for each in archive.files if each != absent}
     np.savez(saved / name, **arrays)
-    assert refusal(saved) == damaged(saved, f"{name} holds {', '.join(arrays)}")
+    assert refusal(saved) == damaged(saved / name, f"it holds {', '.join(arrays)}")
 
 
 def test_a_history_with_other_columns_is_refused(saved: Path) -> None:
-    (saved / "history.csv").write_text("seed,epoch\n7,1\n", encoding="utf-8")
-    assert refusal(saved) == damaged(saved, "history.csv has the columns seed, epoch")
+    path = saved / "history.csv"
+    path.write_text("seed,epoch\n7,1\n", encoding="utf-8")
+    assert refusal(saved) == damaged(path, "it has the columns seed, epoch")
 
 
-def test_a_history_with_a_row_too_few_is_refused(saved: Path) -> None:
-    made().history[:3].to_csv(saved / "history.csv", index=False)
-    assert refusal(saved) == damaged(saved, "history.csv has 3 rows, not 4")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda history: history[:3],
+        lambda history: history[::-1],
+        lambda history: history.assign(seed=history["seed"] + 1),
+        lambda history: history.assign(epoch=1),
+        lambda history: history.assign(step=history["step"] - 1),
+    ],
+)
+def test_a_history_of_others_than_the_runs_seeds_epochs_and_steps_is_refused(
+    saved: Path, change: Callable[[Any], Any]
+) -> None:
+    path = saved / "history.csv"
+    change(made().history).to_csv(path, index=False)
+    what = "its seeds, epochs and steps are not those of run.json"
+    assert refusal(saved) == damaged(path, what)
+
+
+@pytest.mark.parametrize("values", ["7,1,3.5", "7,1"])
+def test_part_of_a_step_and_a_row_cut_short_are_refused(saved: Path, values: str) -> None:
+    path = saved / "history.csv"
+    header, first, *others = path.read_text(encoding="utf-8").splitlines()
+    rest = first.split(",")[3:] if values.endswith("3.5") else []
+    path.write_text("\n".join([header, ",".join([values, *rest]), *others]), encoding="utf-8")
+    assert refusal(saved).startswith(f"{path} is damaged (")
 
 
 @pytest.mark.parametrize(
@@ -190,14 +212,12 @@ def test_a_history_with_a_row_too_few_is_refused(saved: Path) -> None:
         (
             "weight_0",
             (3, 2, 783, 10),
-            "layer 0 of parameters.npz takes 784 units and has the shapes "
-            "(3, 2, 783, 10) and (3, 2, 1, 10)",
+            "layer 0 takes 784 units and has the shapes (3, 2, 783, 10) and (3, 2, 1, 10)",
         ),
         (
             "bias_0",
             (3, 2, 1, 9),
-            "layer 0 of parameters.npz takes 784 units and has the shapes "
-            "(3, 2, 784, 10) and (3, 2, 1, 9)",
+            "layer 0 takes 784 units and has the shapes (3, 2, 784, 10) and (3, 2, 1, 9)",
         ),
     ],
 )
@@ -207,7 +227,7 @@ def test_layers_that_do_not_fit_together_are_refused(
     with np.load(saved / "parameters.npz") as archive:
         arrays = dict(archive) | {changed: np.zeros(shape, np.float32)}
     np.savez(saved / "parameters.npz", **arrays)
-    assert refusal(saved) == damaged(saved, told)
+    assert refusal(saved) == damaged(saved / "parameters.npz", told)
 
 
 def test_a_last_layer_of_other_than_ten_classes_is_refused(saved: Path) -> None:
@@ -216,8 +236,8 @@ def test_a_last_layer_of_other_than_ten_classes_is_refused(saved: Path) -> None:
         "bias_0": np.zeros((3, 2, 1, 9), np.float32),
     }
     np.savez(saved / "parameters.npz", **layer)
-    told = "the last layer of parameters.npz has 9 units, not 10"
-    assert refusal(saved) == damaged(saved, told)
+    told = "the last layer has 9 units, not 10"
+    assert refusal(saved) == damaged(saved / "parameters.npz", told)
 
 
 @pytest.mark.parametrize(
@@ -236,16 +256,16 @@ def test_arrays_of_another_shape_are_refused(
     with np.load(saved / name) as archive:
         arrays = dict(archive) | {first: np.zeros(shape, dtype=np.float32)}
     np.savez(saved / name, **arrays)
-    what = f"{first} of {name} has the shape {shape}, not {begins}"
-    assert refusal(saved) == damaged(saved, what)
+    what = f"{first} has the shape {shape}, not {begins}"
+    assert refusal(saved) == damaged(saved / name, what)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda loss: loss.astype("U8"), "loss of steps.npz is <U8, not float32"),
-        (lambda loss: loss.astype("f8"), "loss of steps.npz is float64, not float32"),
-        (lambda loss: loss[..., None], "loss of steps.npz has 3 dimensions"),
+        (lambda loss: loss.astype("U8"), "loss is <U8, not float32"),
+        (lambda loss: loss.astype("f8"), "loss is float64, not float32"),
+        (lambda loss: loss[..., None], "loss has 3 dimensions"),
     ],
 )
 def test_steps_that_are_no_numbers_or_too_many_are_refused(
@@ -254,16 +274,17 @@ def test_steps_that_are_no_numbers_or_too_many_are_refused(
     with np.load(saved / "steps.npz") as archive:
         arrays = dict(archive)
     np.savez(saved / "steps.npz", **arrays | {"loss": change(arrays["loss"])})
-    assert refusal(saved) == damaged(saved, told)
+    assert refusal(saved) == damaged(saved / "steps.npz", told)
 
 
 def test_a_number_without_end_and_a_file_nested_without_end_are_refused(saved: Path) -> None:
     path = saved / "history.csv"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("\n7,1,", f"\n7,{'9' * 30},", 1), encoding="utf-8")
-    assert refusal(saved).startswith(f"{saved} is damaged (history.csv: ")
-    (saved / "run.json").write_text("[" * 100_000, encoding="utf-8")
-    assert refusal(saved).startswith(f"{saved} is damaged (run.json: maximum recursion depth ")
+    assert refusal(saved).startswith(f"{path} is damaged (")
+    facts = saved / "run.json"
+    facts.write_text("[" * 100_000, encoding="utf-8")
+    assert refusal(saved).startswith(f"{facts} is damaged (maximum recursion depth ")
 
 
 @pytest.mark.parametrize("name", ["steps.npz", "parameters.npz"])
@@ -271,8 +292,28 @@ def test_a_pickle_is_refused_and_never_run(saved: Path, name: str, tmp_path: Pat
     np.savez(saved / name, values=np.array([Touch(tmp_path / "ran")], dtype=object))
     message = refusal(saved)
     assert message.startswith(f"{saved / name} is damaged (Object arrays cannot be loaded")
-    assert message.endswith(f"): make it anew with: {COMMAND}")
+    assert message.endswith(f"): recreate it with: {COMMAND}")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': [1], 'fortran_order': False, 'shape': (2,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1e300,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (",
+        "{" * 5000,
+    ],
+)
+def test_arrays_with_a_forged_header_are_refused(saved: Path, header: str) -> None:
+    path = saved / "steps.npz"
+    text = header.encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("loss.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    message = refusal(saved)
+    assert message.startswith(f"{path} is damaged (")
+    assert message.endswith(f"): recreate it with: {COMMAND}")
 
 
 class Touch:
@@ -287,7 +328,7 @@ class Touch:
 
 def test_the_remedy_may_be_another_command(saved: Path) -> None:
     (saved / "steps.npz").unlink()
-    expected = f"{saved / 'steps.npz'} does not exist: make it with: make audit"
+    expected = f"{saved / 'steps.npz'} does not exist: create it with: make audit"
     assert refusal(saved, "make audit") == expected
 
 

@@ -283,7 +283,7 @@ def test_the_norm_of_parameters_overflows_no_earlier_than_they_do() -> None:
     assert stack.norms()[0] == 0
 
 
-def test_a_stack_of_many_layers_is_made_anew_of_its_arrays() -> None:
+def test_a_stack_of_many_layers_is_recreated_of_its_arrays() -> None:
     stack = Stack.initialized((12, *[9] * 11, 10), SEEDS)
     again = Stack.from_arrays(stack.arrays())
     assert again.widths == (12, *[9] * 11, 10)

@@ -236,7 +236,7 @@ def test_a_run_of_something_else_than_its_place_says_is_refused(
     with pytest.raises(UserError) as refusal:
         aggregate.main()
     assert str(refusal.value) == (
-        f"metrics/runs/{place}/run.json says {said}: make it anew with: dvc repro"
+        f"metrics/runs/{place}/run.json says {said}: recreate it with: dvc repro"
     )
     assert made(project) == {}
 
@@ -252,7 +252,7 @@ def test_an_absent_run_is_named_with_the_remedy(project: Path, place: str, stage
         aggregate.main()
     assert str(refusal.value) == (
         f"metrics/runs/{place}/networks.csv does not exist: "
-        f"make it with: dvc repro --force --single-item {stage}"
+        f"create it with: dvc repro --force --single-item {stage}"
     )
 
 
@@ -273,7 +273,7 @@ def test_rows_that_are_not_those_of_the_run_are_refused(
         aggregate.main()
     assert str(refusal.value) == (
         f"metrics/runs/digits/1/{table}.csv is damaged (it lacks rows, has some twice, or has "
-        f"those of other networks): make it anew with: dvc repro --force --single-item "
+        f"those of other networks): recreate it with: dvc repro --force --single-item "
         f"record@digits-1"
     )
     assert made(project) == {}
@@ -319,7 +319,7 @@ def test_the_stage_says_in_one_line_what_is_damaged(project: Path) -> None:
     history = project / "metrics" / "runs" / "mnist" / "1" / "history.csv"
     history.write_text("seed,epoch\n9,1\n", encoding="utf-8")
     assert call_stage(project, status=1) == (
-        f"error: {history} is damaged (history.csv has the columns seed, epoch): "
-        "make it anew with: dvc repro --force --single-item record@mnist-1\n"
+        f"error: {history} is damaged (it has the columns seed, epoch): "
+        "recreate it with: dvc repro --force --single-item record@mnist-1\n"
     )
     assert not (project / "tables").exists()

@@ -12,7 +12,7 @@ from stages.common.versions import LISTED, difference, other_python, write_insta
 
 PROJECT = Path(__file__).parent.parent
 REMEDY = (
-    "install requirements.txt, or run everything anew with your versions after: "
+    "install requirements.txt, or rerun everything with your versions after: "
     "python -m stages.common.versions"
 )
 
@@ -26,7 +26,10 @@ def test_the_listed_versions_are_the_pinned_ones() -> None:
     pinned = {
         pin.name: str(pin.specifier) for pin in pins if not pin.marker or pin.marker.evaluate()
     }
-    names = ["numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision"]
+    names = [
+        *("numpy", "pandas", "scikit-learn", "scipy"),
+        *("statsmodels", "torch", "torchvision"),
+    ]
     python, *packages = LISTED.read_text(encoding="utf-8").splitlines()
     assert re.fullmatch(r"python==3\.\d+", python)
     assert packages == [f"{name}{pinned[name]}" for name in names]

@@ -30,10 +30,11 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from stages.common.tables import OUTCOMES
+
 LEVEL = 0.05
 FEWEST = 3
 """With fewer trained networks on a side nothing but outcomes is compared."""
-OUTCOMES = ("trained", "undertrained", "lost")
 OUTCOME = "outcomes"
 
 

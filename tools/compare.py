@@ -63,7 +63,7 @@ class Version:
             table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
             return _checked(path, table)
         except (OSError, ValueError) as error:
-            raise self._damaged(path, error, "make it anew with: dvc repro") from None
+            raise self._damaged(path, error, "recreate it with: dvc repro") from None
 
     def parameters(self) -> dict[str, Any]:
         """Read params.yaml, of which nothing is known to be right; no file has no parameters.

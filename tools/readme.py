@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common.errors import UserError, run
+from stages.common.tables import OUTCOMES
 from stages.common.whole_files import whole_file
 from stages.figures.theme import title
 
 README = Path("README.md")
-OUTCOMES = ("trained", "undertrained", "lost")
 
 
 def results(grid: pd.DataFrame) -> str:
@@ -71,7 +71,7 @@ def verdicts(page: str) -> str:
     """
     table = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)
     if table is None:
-        raise UserError("metrics/claims.md has no table of claims: make it anew with: make audit")
+        raise UserError("metrics/claims.md has no table of claims: recreate it with: make audit")
     header, _, *lines = table[0].splitlines()
     names, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (header, *lines))
     shown = pd.DataFrame(rows, columns=names).iloc[:, :3]

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from stages.audit.judging import failure, failure_tables, mechanism, read_tables, rounding
 from stages.common.errors import run
 from stages.common.parameters import read_params
+from stages.common.tables import csv_text
 from stages.common.whole_files import whole_file
 from stages.training.parameters import Training
 
-DIGITS = 6
 """Significant digits in the tables."""
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     }
     for name, table in made.items():
         with whole_file(arguments.tables / f"{name}.csv") as draft:
-            table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+            draft.write_text(csv_text(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import pandas as pd
 from pydantic import BaseModel
 
 from stages.audit.training.parameters import Audit
-from stages.common.errors import UserError, run
+from stages.common.errors import reading, run
 from stages.common.parameters import Datasets, read_params
-from stages.common.tables import read_table
+from stages.common.tables import DIGITS, OUTCOMES, csv_text, read_table
 from stages.common.whole_files import whole_file
 
 COLUMNS = {
@@ -28,11 +28,8 @@ COLUMNS = {
     },
 }
 """Table → columns without which it cannot be what it should be; all are laid out as they are."""
-OUTCOMES = {"trained", "undertrained", "lost"}
 TEXTS = {"outcome", "lost_how"}
 """The columns that hold text; all others hold numbers."""
-DIGITS = 6
-"""Significant digits in the tables."""
 
 
 class GatherParams(BaseModel):
@@ -53,7 +50,7 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
         `networks` and `epochs`, with the dataset and the recipe in front.
 
     Raises:
-        UserError: A table is absent or damaged; names it and the command that makes it anew.
+        UserError: A table is absent or damaged; names it and the command that recreates it.
     """
     audit = declared.audit
     named = [("measure", name, group) for name in audit.ladder for group in audit.groups]
@@ -88,13 +85,8 @@ Networks = set[tuple[str, int]]
 
 
 def _read(path: Path, kind: str, networks: Networks, target: str) -> pd.DataFrame:
-    command = f"dvc repro --force --single-item {target}"
-    try:
+    with reading(path, f"dvc repro --force --single-item {target}"):
         return _checked(read_table(path, COLUMNS[kind], more=True), kind, networks)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: make it with: {command}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): make it anew with: {command}") from None
 
 
 def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame:
@@ -103,8 +95,6 @@ def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame
     Raises:
         ValueError: It does not.
     """
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise ValueError("its rows have more values than its header has names")
     for name in table:
         if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
             raise ValueError(f"{name} holds what is no number")
@@ -116,8 +106,8 @@ def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame
     # A network that explodes in its first epoch has no row in the table of epochs.
     if found - networks or (kind == "networks" and networks - found):
         raise ValueError("its networks are not those that params.yaml names")
-    if kind == "networks" and not {*table["outcome"]} <= OUTCOMES:
-        raise ValueError(f"outcome is none of {', '.join(sorted(OUTCOMES))}")
+    if kind == "networks" and not {*table["outcome"]} <= {*OUTCOMES}:
+        raise ValueError(f"outcome is none of {', '.join(OUTCOMES)}")
     return table
 
 
@@ -131,7 +121,7 @@ def main() -> None:
     declared = read_params(GatherParams, arguments.params)
     for kind, table in gathered(arguments.cells, declared).items():
         with whole_file(arguments.target / f"{kind}.csv") as draft:
-            table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+            draft.write_text(csv_text(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.report import report
 from stages.audit.judging.verdicts import judge
 from stages.common.errors import run
+from stages.common.tables import csv_text
 from stages.common.whole_files import whole_file
 
-DIGITS = 6
 """Significant digits in the tables."""
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     }
     for path, table in tables.items():
         with whole_file(path) as draft:
-            table.to_csv(draft, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+            draft.write_text(csv_text(table), encoding="utf-8")
     with whole_file(arguments.metrics / "claims.md") as draft:
         draft.write_text(report(judged, found, evidence, failure), encoding="utf-8")
 

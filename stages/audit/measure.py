@@ -1,20 +1,20 @@
 """Measure the networks of one recipe: how each ended, what it scored, what its units do."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from stages.audit.training.parameters import Recipe
 from stages.audit.training.recipes import RecipeParams
 from stages.common.datasets import Prepared, load
 from stages.common.errors import run
 from stages.common.parameters import read_params
+from stages.common.tables import csv_text
 from stages.common.whole_files import whole_directory
 from stages.diagnostics import features
 from stages.diagnostics.outcomes import outcomes
@@ -25,8 +25,6 @@ from stages.training.parameters import Normalization
 from stages.training.splits import Splits
 from stages.training.stack import Stack
 
-DIGITS = 6
-"""Significant digits in the tables."""
 LAST_EPOCH = {
     "validation_accuracy": "validation_accuracy",
     "test_accuracy": "test_accuracy",
@@ -53,7 +51,7 @@ class MeasureParams(RecipeParams):
 
 
 def networks_table(ended: run_files.Run, declared: MeasureParams) -> pd.DataFrame:
-    """Sum up the networks of one learning rate, one row per seed, but for their units.
+    """Summarize the networks of one learning rate, one row per seed, without their hidden units.
 
     Args:
         ended: A run of a recipe.
@@ -76,7 +74,7 @@ def networks_table(ended: run_files.Run, declared: MeasureParams) -> pd.DataFram
 
 
 def began_with_burst(ended: run_files.Run, lost_step: pd.Series, rule: Outcome) -> pd.Series:
-    """Tell of each lost network whether its loss began with a burst: 1 or 0, missing for others.
+    """Tell of each lost network whether a burst began its breakdown: 1 or 0, missing for others.
 
     Args:
         ended: The run.
@@ -127,7 +125,7 @@ def measure_block(
         for seed in seeds:
             network = ended.facts["seeds"].index(seed)
             for epoch in range(1, last + 1) if by_epoch else [last]:
-                stack = Stack.from_arrays(_kept(ended.parameters, epoch - last - 1, network))
+                stack = Stack.from_arrays(ended.network(network, epoch))
                 if stack.finite().all():
                     stack = stack.to(sample.device)
                     row = {"learning_rate": ended.facts["learning_rate"], "seed": seed}
@@ -137,25 +135,14 @@ def measure_block(
     return rows
 
 
-def _kept(
-    parameters: Mapping[str, NDArray[np.float32]], place: int, network: int
-) -> dict[str, NDArray[np.float32]]:
-    """Select one network at one of the times that were kept, as a stack of one."""
-    return {name: values[place, network : network + 1] for name, values in parameters.items()}
-
-
 def units_of(stack: Stack, sample: torch.Tensor) -> dict[str, float]:
     """Measure each hidden layer of one network on a sample; missing where that overflows."""
     measured = {}
     with torch.inference_mode():
         *hidden, _ = stack.activations(sample)
-        for quantity in QUANTITIES:
-            for layer, units in enumerate(hidden, start=1):
-                # On the CPU, in float64, which MPS lacks.
-                activations = units.cpu()
-                finite = bool(activations.isfinite().all())
-                value = float(quantity(activations)) if finite else np.nan
-                measured[f"{quantity.__name__}_{layer}"] = value
+        for layer, units in enumerate(hidden, start=1):
+            for name, value in features.measured(units, QUANTITIES).items():
+                measured[f"{name}_{layer}"] = value
     return measured
 
 
@@ -249,12 +236,8 @@ def main() -> None:
     tables = tables_of(runs, prepared, declared, recipe)
     with whole_directory(arguments.cells / place) as draft:
         for kind, table in tables.items():
-            table.replace([np.inf, -np.inf], np.nan).to_csv(
-                draft / f"{kind}.csv",
-                index=False,
-                lineterminator="\n",
-                float_format=f"%.{DIGITS}g",
-            )
+            finite = table.replace([np.inf, -np.inf], np.nan)
+            (draft / f"{kind}.csv").write_text(csv_text(finite), encoding="utf-8")
 
 
 if __name__ == "__main__":

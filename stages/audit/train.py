@@ -1,4 +1,4 @@
-"""Train one recipe of the audit at all its rates, a network for every seed of a group."""
+"""Train one recipe of the audit at all its rates, one network per seed of a group."""
 
 import argparse
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def train_chains(
 def permute_units(stack: Stack, seeds: Sequence[int]) -> None:
     """Put the hidden units of each network in another order, in place.
 
-    The network computes the same function, by sums that round otherwise.
+    The network computes the same function, by sums that round differently.
     """
     for network, seed in enumerate(seeds):
         generator = torch.Generator().manual_seed(seed)

@@ -1,7 +1,5 @@
 """A dataset on disk: the arrays as published, and the three-way split that training reads."""
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.errors import UserError
+from stages.common.errors import UserError, reading
 
 SIDE, CLASSES = 28, 10
 
@@ -23,7 +21,7 @@ DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 
 @dataclass(frozen=True)
 class Published:
-    """Images (examples, 28, 28) and labels (examples,), 0 to 9, as the dataset's authors gave."""
+    """Images (examples, 28, 28) and labels (examples,), 0 to 9, as the authors give them."""
 
     train_images: Images
     train_labels: Labels
@@ -49,7 +47,7 @@ Arrays = TypeVar("Arrays", Published, Prepared)
 
 
 def save(arrays: Published | Prepared, path: Path) -> None:
-    """Write the arrays into one compressed file without pickles; the same arrays, same bytes."""
+    """Write the arrays into one compressed file without pickles; equal arrays give equal bytes."""
     np.savez_compressed(path, allow_pickle=False, **asdict(arrays))
 
 
@@ -59,27 +57,27 @@ def load(kind: type[Arrays], path: Path, stage: str) -> Arrays:
     Args:
         kind: What the file holds.
         path: The file.
-        stage: The DVC stage that makes it, for the remedy.
+        stage: The stage of dvc.yaml that makes it, for the remedy.
 
     Raises:
         UserError: The file is absent, damaged or holds something else.
     """
-    remedy = f"dvc repro --force --single-item {stage}"
-    arrays = read_arrays(path, remedy)
+    command = f"dvc repro --force --single-item {stage}"
+    arrays = read_arrays(path, command)
     try:
         loaded = kind(**arrays)
     except TypeError:
         raise UserError(
             f"{path} holds {', '.join(arrays) or 'nothing'} instead of the arrays of {stage}: "
-            f"make it anew with: {remedy}"
+            f"recreate it with: {command}"
         ) from None
     if fault := next(_faults(arrays), None):
-        raise UserError(f"{path} is damaged ({fault}): make it anew with: {remedy}")
+        raise UserError(f"{path} is damaged ({fault}): recreate it with: {command}")
     return loaded
 
 
 def _faults(arrays: Mapping[str, NDArray[Any]]) -> Iterator[str]:
-    """Find arrays that are not what `Published` and `Prepared` say."""
+    """Say which arrays are not what `Published` and `Prepared` declare."""
     for name, array in arrays.items():
         split, _, content = name.partition("_")
         kind = "uint8" if content else "float64"
@@ -89,23 +87,29 @@ def _faults(arrays: Mapping[str, NDArray[Any]]) -> Iterator[str]:
         if (str(array.dtype), array.shape) != (kind, shape):
             yield f"{name} is {array.dtype} {array.shape} instead of {kind} {shape}"
         if content == "labels" and not set(np.unique(array)) <= {*range(CLASSES)}:
-            yield f"{name} has others than 0 to {CLASSES - 1}"
+            yield f"{name} has labels other than 0 to {CLASSES - 1}"
         if array.size == 0 and split != "validation":
             yield f"{name} is empty"
         if not content and not 0 < array < np.inf:
             yield f"{name} is {array}"
 
 
-def read_arrays(path: Path, remedy: str) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, command: str) -> dict[str, NDArray[Any]]:
     """Read every array of an .npz file.
 
+    Args:
+        path: The file.
+        command: What makes it, for the remedy.
+
     Raises:
-        UserError: The file is absent or damaged; names it and the command that makes it anew.
+        UserError: The file is absent or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: make it with: {remedy}") from None
-    except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged ({error}): make it anew with: {remedy}") from None
+    with reading(path, command):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except OSError:
+            raise
+        except Exception as error:
+            # NumPy has Python parse the header of an array, so that any error may come of it.
+            raise ValueError(str(error)) from None

@@ -1,13 +1,36 @@
 """How a stage tells its user what went wrong: one line, a status that is not 0, no traceback."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from stages.common import versions
 
 
 class UserError(Exception):
     """Something the user can put right; the message says what was wrong, where, and the remedy."""
+
+
+@contextmanager
+def reading(path: Path, command: str) -> Iterator[None]:
+    """Tell the user which file is absent or damaged, and what makes it, should the block fail.
+
+    Args:
+        path: The file that the block reads, or a folder of such files.
+        command: What makes it.
+
+    Raises:
+        UserError: The block raised an `OSError` or a `ValueError`.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        absent = error.filename or path
+        raise UserError(f"{absent} does not exist: create it with: {command}") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): recreate it with: {command}") from None
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,8 +1,8 @@
-"""When a process of ours ends: as soon as it is told to, or as soon as what started it has ended.
+"""When a stage or a worker ends: when it is told to, or when the process that started it has ended.
 
-A process may be killed at any moment, so that none relies on another one's tidying up: a stage
-looks for the processes above it, a worker waits for the end of its stage, and what a killed stage
-left half-written is removed by the next one that writes there.
+A process may be killed at any moment, so none relies on another to tidy up. A stage keeps looking
+for the processes above it. A worker waits for the end of its stage. What a killed stage left
+half-written is removed by the next stage that writes there.
 """
 
 import multiprocessing
@@ -26,15 +26,16 @@ scratch: set[Path] = set()
 
 
 def begin() -> None:
-    """Have this process, a stage, end when it is told to and, run by DVC, with what started it.
+    """Prepare this process, a stage, to end when it is told to; under DVC, also when DVC ends.
 
-    Ctrl-C, SIGTERM and SIGHUP remove its scratch and end it with status 128 + the signal's number.
-    A signal that it was started to ignore, such as SIGHUP under nohup, stays ignored.
+    Ctrl-C, SIGTERM and SIGHUP remove its scratch folders, and end it with the status 128 + the
+    signal's number. A signal that it was started to ignore, such as SIGHUP under nohup, stays
+    ignored.
     """
     process = os.getpid()
 
     def end(number: int, _: FrameType | None) -> None:
-        # No exception: it would come up in the middle of anything, and be a traceback there.
+        # No exception: it would interrupt any code, which could catch it or print a traceback.
         if os.getpid() == process:  # and not a worker forked from it
             for folder in scratch:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -52,10 +53,11 @@ def begin() -> None:
 def processes_above() -> list[int]:
     """List the processes that this one ends with: DVC, and the shell in which DVC runs it.
 
-    They share a process group with it; what has taken the place of an ended parent does not.
+    They share a process group with it. A process that has adopted it, its own parent having ended,
+    does not.
 
     Returns:
-        Their numbers, the parent's first; none if the parent has ended.
+        Their process numbers, the parent's first; empty if the parent has ended.
     """
     above = []
     with suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -69,9 +71,9 @@ def processes_above() -> list[int]:
 
 
 def make_has_ended() -> bool:
-    """Tell whether the make that started this run has ended; it gives its number in MAKE_PID.
+    """Tell whether the make that started this run has ended; MAKE_PID holds its process number.
 
-    Between two stages nobody watches over DVC, so that the next stage has to find out.
+    Between two stages no process of ours watches make, so the next stage has to find out.
     """
     make = os.environ.get("MAKE_PID")
     return make is not None and make not in (str(process.pid) for process in _ancestors())
@@ -87,7 +89,7 @@ def _ancestors() -> Iterator[psutil.Process]:
 
 def _end_without(above: Sequence[int]) -> None:
     """End this process as soon as one of those above it has ended."""
-    # A process that has ended is nobody's parent, even before its own parent takes notice of it.
+    # A process that has ended has no children left, even before its own parent has noticed.
     while above and processes_above() == above and not make_has_ended():
         time.sleep(SECONDS_BETWEEN_LOOKS)
     _say("what started this stage has ended, and so does the stage")
@@ -95,7 +97,7 @@ def _end_without(above: Sequence[int]) -> None:
 
 
 def end_with_parent() -> None:
-    """Have this worker end as soon as its stage has ended, and leave Ctrl-C to the stage."""
+    """End this worker as soon as its stage has ended; Ctrl-C is left to the stage."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after_parent, daemon=True).start()
 

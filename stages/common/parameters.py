@@ -29,11 +29,11 @@ Declared = TypeVar("Declared", bound=BaseModel)
 CANDIDATE = "candidate"
 """The folder of the runs at the rate `lr`; those of the grid are in folders of their number."""
 LARGEST_RATE = 1_000_000
-"""A rate names a folder, so its digits are few."""
+"""A rate names a folder, so it has few digits."""
 MOST_RATES = 100
 """DVC takes a second per rate to read its pipeline."""
 MOST_KEYS = 10_000
-"""In one section, those merged into it (`<<`) among them: aliases of aliases grow without end."""
+"""Of one section, counting keys merged into it (`<<`): aliases of aliases grow without end."""
 SHOWN = 80
 """Characters of a wrong value that a message repeats."""
 NOT_FINITE = {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}
@@ -58,7 +58,7 @@ def all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _rate(value: Any) -> int | float:
-    """Keep an integer one: DVC names the folder of rate 1 "1" and that of 1.0 "1.0"."""
+    """Keep an integer an integer: DVC names the folder of rate 1 "1", and that of 1.0 "1.0"."""
     if type(value) not in (int, float) or not 0 < value <= LARGEST_RATE:
         raise ValueError  # without the value, which pydantic would write out at any length
     return value  # type: ignore[no-any-return]
@@ -119,14 +119,14 @@ class Split(Section):
 
 
 class _Constructor(SafeConstructor):
-    """Constructs what DVC constructs, but for endless numbers, which end Python with an error."""
+    """Constructs what DVC constructs, except very long numbers, on which Python raises an error."""
 
     def construct_yaml_int(self, node: ScalarNode) -> Any:
-        """Leave a number of more than 100 digits a text, which the check of its key refuses."""
+        """Leave a number of more than 100 digits as text, which the check of its key refuses."""
         return node.value if len(node.value) > 100 else super().construct_yaml_int(node)
 
     def flatten_mapping(self, node: MappingNode) -> Any:
-        """Refuse a section of endless keys, before the sections that merge it grow."""
+        """Refuse a section with too many keys before other sections merge it."""
         merged = super().flatten_mapping(node)
         if len(node.value) > MOST_KEYS:
             problem = f"more than {MOST_KEYS} keys are merged"
@@ -159,7 +159,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid YAML ({_told(error)}): "
-            f"mend it, or restore it with git restore {path}"
+            f"fix it, or restore it with git restore {path}"
         ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no parameters: restore it with git restore {path}")

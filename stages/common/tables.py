@@ -1,9 +1,20 @@
-"""Reading a table that another stage has left."""
+"""Tables: how every stage writes them as CSV, and reads those that another stage has left."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+
+DIGITS = 6
+"""Significant digits of a number in a table: finer differences are rounding of the arithmetic."""
+OUTCOMES = ("trained", "undertrained", "lost")
+"""How a network may end, in the order in which tables list it."""
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Write a table as CSV, with six significant digits; whole numbers stay whole."""
+    return table.to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 
 
 def read_table(path: Path, columns: Mapping[str, str], *, more: bool = False) -> pd.DataFrame:
@@ -12,28 +23,31 @@ def read_table(path: Path, columns: Mapping[str, str], *, more: bool = False) ->
     Args:
         path: The file.
         columns: Its columns and their types; "Int64" is a whole number that may be missing.
-        more: Whether it may have other columns besides, in any order; they keep what type they
-            seem to have.
+        more: Whether it may have other columns besides, in any order. Pandas infers their types.
 
     Raises:
         OSError: It is absent or cannot be read.
-        ValueError: It has other columns, lacks one, or holds a value of another type.
+        ValueError: It has other columns, lacks one, has a row of more or fewer values than its
+            header, or holds a value of another type.
     """
     try:
-        table = pd.read_csv(path)
-        fault = _wrong_columns(table, columns, more)
-        if fault is None:
-            return table.astype(columns)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
-    raise ValueError(f"{path.name} {fault}")
+        with path.open(encoding="utf-8", newline="") as file:
+            _check(csv.reader(file), columns, more)
+        return pd.read_csv(path, dtype={**columns})
+    except (TypeError, ValueError, OverflowError, csv.Error) as error:
+        raise ValueError(str(error)) from None
 
 
-def _wrong_columns(table: pd.DataFrame, columns: Mapping[str, str], more: bool) -> str | None:
-    """Say what is wrong with a table's columns; None if nothing is."""
-    absent = [name for name in columns if name not in table]
+def _check(rows: Iterator[Sequence[str]], columns: Mapping[str, str], more: bool) -> None:
+    """Refuse other columns, and rows that pandas would fill up or take for numbered ones."""
+    header = next(rows, None)
+    if header is None:
+        raise ValueError("it is empty")
+    absent = [name for name in columns if name not in header]
     if more and absent:
-        return f"lacks the columns {', '.join(absent)}"
-    if not more and tuple(table.columns) != tuple(columns):
-        return f"has the columns {', '.join(table.columns)}"
-    return None
+        raise ValueError(f"it lacks the columns {', '.join(absent)}")
+    if not more and tuple(header) != tuple(columns):
+        raise ValueError(f"it has the columns {', '.join(header)}")
+    for number, row in enumerate(rows, start=2):
+        if len(row) not in (0, len(header)):
+            raise ValueError(f"row {number} has {len(row)} values instead of {len(header)}")

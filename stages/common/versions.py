@@ -5,7 +5,7 @@ a figure looks, and no number.
 
     python -m stages.common.versions
 
-writes the installed versions into the file. The next `dvc repro` then runs every stage anew.
+writes the installed versions into the file. The next `dvc repro` then reruns every stage.
 """
 
 import sys
@@ -40,7 +40,7 @@ def difference(listed: Path = LISTED) -> str | None:
         if found != wanted and name != "python":
             return (
                 f"{name} {found} is installed, but the results rest on {name} {wanted}: install "
-                f"requirements.txt, or run everything anew with your versions after: "
+                f"requirements.txt, or rerun everything with your versions after: "
                 f"python -m stages.common.versions"
             )
     return None
@@ -49,7 +49,7 @@ def difference(listed: Path = LISTED) -> str | None:
 def other_python(listed: Path = LISTED) -> str | None:
     """Say in one line that another Python made the committed results; None if this one did.
 
-    Python itself rounds nothing, so that its version is told and not insisted on.
+    Python itself rounds nothing, so another version is a warning and no error.
     """
     wanted = dict(_listed(listed)).get("python", installed("python"))
     if installed("python") == wanted:
@@ -63,7 +63,7 @@ def _listed(path: Path) -> list[tuple[str, str]]:
 
 
 def write_installed(listed: Path = LISTED) -> None:
-    """Put the installed versions in the place of the listed ones."""
+    """Replace the listed versions by the installed ones."""
     lines = [f"{name}=={installed(name)}\n" for name, _ in _listed(listed)]
     listed.write_text("".join(lines), encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Files appear whole or not at all: written beside their place, then renamed into it.
 
 What is half-written lies in a folder `.scratch-<process>-…` beside its target. git and DVC ignore
-such folders, and whoever writes there next removes those of processes that have ended.
+such folders. The next stage that writes there removes those whose process has ended.
 """
 
 import json
@@ -91,7 +91,7 @@ def _unwritable(target: Path, error: OSError) -> UserError:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that have ended left half-written in a folder."""
+    """Remove from a folder what processes that have ended left half-written there."""
     ours = {each.name for each in lifetime.scratch}
     for each in folder.iterdir():
         made = re.match(r"\.scratch-(\d+)-", each.name)

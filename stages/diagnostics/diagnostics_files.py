@@ -1,20 +1,15 @@
 """What diagnosing leaves in metrics/runs/<dataset>/<rate>/, and how the later stages read it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages.common.errors import UserError
-from stages.common.tables import read_table
+from stages.common.errors import reading
+from stages.common.tables import csv_text, read_table
 from stages.common.whole_files import json_text
 from stages.training import run_files
-
-DIGITS = 6
-"""Significant digits in the tables: finer differences are rounding of the arithmetic."""
 
 NETWORKS = {
     "seed": "int64",
@@ -68,42 +63,26 @@ class Measured:
     first_epoch: pd.DataFrame
     """The gradient norm through the first epoch, condensed."""
     bursts: pd.DataFrame
-    """One row per lost network and step around its loss; `step` counts from `lost_step`."""
+    """One row per lost network and step around its breakdown; `step` counts from `lost_step`."""
 
 
 def save(measured: Measured, folder: Path) -> None:
-    """Write measurements into an existing folder; six significant digits, whole numbers whole."""
+    """Write measurements into an existing folder."""
     (folder / "run.json").write_text(json_text(measured.facts), encoding="utf-8")
     for name in TABLES:
-        getattr(measured, name).to_csv(
-            folder / f"{name}.csv", index=False, lineterminator="\n", float_format=f"%.{DIGITS}g"
-        )
+        (folder / f"{name}.csv").write_text(csv_text(getattr(measured, name)), encoding="utf-8")
 
 
 def load(folder: Path) -> Measured:
     """Read measurements that `save` wrote.
 
     Raises:
-        UserError: A part is absent or damaged; names the file and the command that makes it anew.
+        UserError: A part is absent or damaged; names the file and the command that recreates it.
     """
     command = run_files.remedy(folder, "record", "record_candidate")
     tables = {}
     for name, columns in TABLES.items():
         path = folder / f"{name}.csv"
-        with _reading(path, command):
+        with reading(path, command):
             tables[name] = read_table(path, columns)
-    path = folder / "run.json"
-    with _reading(path, command):
-        facts = run_files.read_facts(path)
-    return Measured(facts, **tables)
-
-
-@contextmanager
-def _reading(path: Path, command: str) -> Iterator[None]:
-    """Name the file and what makes it anew, should reading it fail."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: make it with: {command}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): make it anew with: {command}") from None
+    return Measured(run_files.read_facts(folder / "run.json", command), **tables)

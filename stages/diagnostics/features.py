@@ -1,11 +1,31 @@
 """What the hidden units of a network do on a sample of examples, one layer at a time."""
 
+import math
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 DUPLICATE_CORRELATION = 0.95
+
+
+def measured(
+    activations: Tensor, quantities: Sequence[Callable[[Tensor], Tensor]]
+) -> dict[str, float]:
+    """Compute some of the quantities below of one network's layer, by their names.
+
+    Args:
+        activations: (1, examples, units), after the rectifier.
+        quantities: Functions of this module.
+
+    Returns:
+        NaN for all of them where an activation is not finite.
+    """
+    activations = activations.cpu()  # for float64, which MPS lacks
+    finite = bool(activations.isfinite().all())
+    return {each.__name__: float(each(activations)) if finite else math.nan for each in quantities}
 
 
 def positive_share(activations: Tensor) -> Tensor:

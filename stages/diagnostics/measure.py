@@ -1,12 +1,10 @@
 """Measure the hidden units and the curvature of the networks that a training run kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.common.datasets import Prepared
@@ -73,7 +71,7 @@ def measure_block(
     for seed in seeds:
         network = run.facts["seeds"].index(seed)
         for epoch in chosen_epochs(run.facts["epochs"], declared.diagnose.every_epochs):
-            stack = Stack.from_arrays(_kept(run.parameters, epoch, network))
+            stack = Stack.from_arrays(run.network(network, epoch))
             if stack.finite().all():
                 place = {"seed": seed, "epoch": epoch}
                 layers, sharpness = measure(stack.to(train.inputs.device), train, declared.diagnose)
@@ -81,13 +79,6 @@ def measure_block(
                 curvature.append(place | sharpness)
             advance(1)
     return Measurements.of(by_layer, curvature)
-
-
-def _kept(
-    parameters: Mapping[str, NDArray[np.float32]], epoch: int, network: int
-) -> dict[str, NDArray[np.float32]]:
-    """Select one network after one epoch, as a stack of one."""
-    return {name: values[epoch, network : network + 1] for name, values in parameters.items()}
 
 
 def measure(
@@ -123,16 +114,8 @@ def measure_features(stack: Stack, train: Pixels, sample: Tensor) -> list[dict[s
     for layer, (units, silent) in enumerate(
         zip(hidden, never_firing(stack, train), strict=True), start=1
     ):
-        # On the CPU, in float64, which MPS lacks.
-        activations = units.cpu()
-        finite = bool(activations.isfinite().all())
-        rows.append(
-            {"layer": layer, "never_firing_share": silent}
-            | {
-                quantity.__name__: float(quantity(activations)) if finite else np.nan
-                for quantity in QUANTITIES
-            }
-        )
+        measured = features.measured(units, QUANTITIES)
+        rows.append({"layer": layer, "never_firing_share": silent} | measured)
     return rows
 
 

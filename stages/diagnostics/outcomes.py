@@ -27,10 +27,10 @@ def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
         dead: in the last window no gradient at all reached its first layer, as where a whole layer
         of rectifiers is silent. Otherwise `undertrained`: never lost, and not there yet.
     lost_step
-        The burst that began the loss: the first one later than a window before the last step whose
-        running accuracy was at least `trained_accuracy`. A burst that a network survived earlier
-        does not count. Without such a burst, the first of the steps without a gradient if the
-        network is dead, else the step after the last good one.
+        The step at which the breakdown began: the first burst later than a window before the last
+        step whose running accuracy was at least `trained_accuracy`. An earlier burst, which the
+        network survived, does not count. Without such a burst, the first of the steps without a
+        gradient if the network is dead, else the step after the last good one.
     lost_how
         `exploded` if the parameters or the loss of the last step are not finite, else `collapsed`.
     steps_to_threshold
@@ -125,7 +125,7 @@ def silent_since(layer_norms: NDArray[np.float32]) -> NDArray[np.int64]:
 def lost_steps(
     burst: NDArray[np.bool_], good: NDArray[np.bool_], dead_since: NDArray[np.float64], window: int
 ) -> NDArray[np.float64]:
-    """Find the step, from 1, at which each network's loss began, if it was lost.
+    """Find the step, from 1, at which each network's breakdown began, if it was lost.
 
     Args:
         burst: (steps, networks), whether the step was a burst.

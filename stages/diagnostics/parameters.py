@@ -9,7 +9,7 @@ from stages.common.parameters import Count, Positive, Section, Share
 from stages.training.parameters import Device, Normalization
 
 MOST_PRODUCTS = 100
-"""Of the Hessian with a vector, and as many vectors of the parameters' size are kept."""
+"""Of the Hessian with a vector. As many vectors of the parameters' size are kept in memory."""
 
 
 class Diagnose(Section):

@@ -1,4 +1,4 @@
-"""The few steps of a run that its tables keep: the first epoch's, and those around each loss."""
+"""The few steps of a run that its tables keep: of the first epoch, and around each breakdown."""
 
 import numpy as np
 import pandas as pd
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from stages.diagnostics.diagnostics_files import BURSTS, FIRST_EPOCH
 
 ROWS = 60
-"""Of the first epoch, equally long on a logarithmic axis; the earliest are one step each."""
+"""Of the table of the first epoch: equally wide on a logarithmic axis, at least one step each."""
 BEFORE, AFTER = 200, 20
-"""Steps before and after the burst that began a loss."""
+"""Steps before and after the one at which a network's breakdown began."""
 
 
 def first_epoch(gradient_norm: NDArray[np.float32], networks: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def first_epoch(gradient_norm: NDArray[np.float32], networks: pd.DataFrame) -> p
 def bursts(
     loss: NDArray[np.float32], gradient_norm: NDArray[np.float32], networks: pd.DataFrame
 ) -> pd.DataFrame:
-    """Select the steps around each loss, 200 before and, while all is finite, 20 after.
+    """Select the steps around each breakdown: 200 before and, while all is finite, 20 after.
 
     Args:
         loss: (steps, networks).
@@ -43,7 +43,7 @@ def bursts(
         networks: Their rows, in order, with `seed` and `lost_step`.
 
     Returns:
-        One row per lost network and step; `step` 0 is the burst that began the loss.
+        One row per lost network and step; `step` 0 is the one at which its breakdown began.
     """
     tables = [pd.DataFrame(columns=list(BURSTS)).astype(BURSTS)]
     lost = networks.reset_index(drop=True).dropna(subset="lost_step")

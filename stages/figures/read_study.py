@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import UserError
+from stages.common import tables
+from stages.common.errors import reading
 from stages.figures.curves import PANELS
 from stages.figures.features import QUANTITIES
 from stages.figures.study import WHICH_NETWORK, WHICH_RUN, RunKey, RunSteps, Study
@@ -38,22 +39,11 @@ def read_table(path: Path, columns: Iterable[str], command: str = "dvc repro") -
     Raises:
         UserError: It is absent, damaged or lacks a column.
     """
-    try:
-        table = _whole(pd.read_csv(path))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: make it with: {command}") from None
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}): make it anew with: {command}") from None
-    if absent := ", ".join(sorted({*columns} - {*table})):
-        raise UserError(f"{path} lacks the columns {absent}: make it anew with: {command}")
-    return table
-
-
-def _whole(table: pd.DataFrame) -> pd.DataFrame:
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise ValueError("its rows have more values than its header has names")
-    return table
+    with reading(path, command):
+        table = tables.read_table(path, {}, more=True)
+        if absent := ", ".join(sorted({*columns} - {*table})):
+            raise ValueError(f"it lacks the columns {absent}")
+        return table
 
 
 def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -63,11 +53,10 @@ def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         UserError: It is absent, damaged, lacks a column or holds text where numbers belong.
     """
     table = read_table(path, columns)
-    for name in table:
-        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-            raise UserError(
-                f"{path} is damaged ({name} holds what is no number): make it anew with: dvc repro"
-            )
+    with reading(path, "dvc repro"):
+        for name in table:
+            if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
+                raise ValueError(f"{name} holds what is no number")
     return table
 
 

@@ -332,7 +332,7 @@ def captioned(figure: Figure, text: str, theme: Theme) -> None:
 
 
 def save_all(draw: Callable[[Theme], Mapping[str, Figure]], folder: Path) -> None:
-    """Draw figures, by name, in every theme, and write them into a folder made anew."""
+    """Draw figures, by name, in every theme, and write them into a new folder."""
     with whole_directory(folder) as draft:
         for theme in THEMES:
             with themed(theme):

@@ -6,8 +6,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from stages.diagnostics.diagnostics_files import DIGITS
-from stages.results.tables import OUTCOMES
+from stages.common.tables import DIGITS, OUTCOMES
 
 BEST_OF_GRID = {
     "learning_rate": "learning_rate",

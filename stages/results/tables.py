@@ -13,6 +13,7 @@ from scipy import stats
 from stages.common.datasets import DatasetName
 from stages.common.errors import UserError
 from stages.common.parameters import CANDIDATE
+from stages.common.tables import OUTCOMES
 from stages.diagnostics import diagnostics_files
 from stages.diagnostics.diagnostics_files import Measured
 from stages.results.parameters import AggregateParams
@@ -22,7 +23,6 @@ CONFIDENCE = 0.95
 FEWEST_FOR_AN_INTERVAL = 3
 
 WHICH_RUN = ["dataset", "role", "learning_rate"]
-OUTCOMES = ["trained", "undertrained", "lost"]
 ENDING = ["outcome", "lost_epoch", "lost_step", "lost_how"]
 LAST_SCORES = [
     *("validation_accuracy", "test_accuracy", "test_mape", "test_loss", "train_loss"),
@@ -66,13 +66,13 @@ def gather(declared: AggregateParams, runs: Path) -> Iterator[StudyRun]:
                 if found != expected:
                     raise UserError(
                         f"{folder / 'run.json'} says {fact} {found} instead of {expected}: "
-                        "make it anew with: dvc repro"
+                        "recreate it with: dvc repro"
                     )
             if table := next(_incomplete(measured), None):
                 command = run_files.remedy(folder, "record", "record_candidate")
                 raise UserError(
                     f"{folder / table}.csv is damaged (it lacks rows, has some twice, or has those "
-                    f"of other networks): make it anew with: {command}"
+                    f"of other networks): recreate it with: {command}"
                 )
             yield StudyRun(dataset, role, float(rate), measured)
 

@@ -9,13 +9,16 @@ import torch
 def as_one_launch(compute: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """Record what a function does on a CUDA device, to be launched again at once.
 
-    At the size of a step, launching its kernels one by one takes longer than they do. Recording
-    does not run them. What the function reads and writes must stay where it is.
+    Launching the kernels of a step one by one takes longer than running them. Recording does not
+    run them. What the function reads and writes must stay at its address.
 
     Args:
         compute: Works on tensors of the device alone and reads nothing back; has run before.
-        device: On any but a CUDA device the function itself is returned, and so it is, with a
-            word to the user, where it cannot be recorded.
+        device: Where they are.
+
+    Returns:
+        What launches the recording. The function itself on any other kind of device, and, with a
+        warning to the user, where recording fails.
     """
     if device.type != "cuda":
         return compute
@@ -24,6 +27,9 @@ def as_one_launch(compute: Callable[[], None], device: torch.device) -> Callable
         with torch.cuda.graph(graph):
             compute()
     except RuntimeError as error:
-        print(f"steps are launched kernel by kernel: no CUDA graph ({error})", file=sys.stderr)
+        print(
+            f"warning: no CUDA graph ({error}); steps run kernel by kernel, which is slower",
+            file=sys.stderr,
+        )
         return compute
     return graph.replay

@@ -1,4 +1,4 @@
-"""What a stage computes on, and that it computes the same every time."""
+"""The device that a stage computes on, and settings that make every run compute the same."""
 
 import os
 import random
@@ -25,7 +25,8 @@ def device_named(name: str) -> torch.device:
     if not present[name]:
         here = ", ".join(kind for kind, found in present.items() if found)
         raise UserError(
-            f"params.yaml: device = {name}: this machine has none; give auto or one of: {here}"
+            f"params.yaml: device = {name}: this machine has no such device; "
+            f"give auto or one of: {here}"
         )
     return torch.device(name)
 
@@ -33,9 +34,9 @@ def device_named(name: str) -> torch.device:
 def make_deterministic(seed: int) -> None:
     """Seed every global generator and have PyTorch refuse what differs from run to run.
 
-    To be called before anything is computed. One thread: a stage's networks are divided among
-    processes instead. No draw of the study uses a global generator; that part is for whoever adds
-    one.
+    To be called before anything is computed. PyTorch gets one thread, as a stage divides its
+    networks among processes instead. The study itself draws from no global generator; they are
+    seeded for code that may be added.
 
     Raises:
         UserError: There is no place for temporary files.

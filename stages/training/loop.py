@@ -18,7 +18,7 @@ from stages.training.stack import Stack, score
 
 
 def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
-    """Shuffle the examples anew for every epoch, each network by its own seed alone.
+    """Shuffle the examples before every epoch, for each network by its own seed alone.
 
     Yields:
         (networks, examples), int64: which example network r sees as its n-th.
@@ -104,8 +104,9 @@ def _train_epoch(
 def moving_networks(stack: Stack, examples: int, batch: int) -> Tensor:
     """List by number the networks whose parameters are finite; one that is alone may be twice.
 
-    A product of one example with a single network is another routine's, which rounds otherwise than
-    the one for several: where such a batch comes, a network alone is computed twice.
+    The product of one example with a single network is computed by another routine, which rounds
+    differently from the one for several. Where such a batch occurs, a network that is alone is
+    computed twice.
     """
     running = stack.finite().cpu().nonzero()[:, 0]
     if len(running) == 1 and 1 in (batch, examples % batch):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.common.datasets import CLASSES, SIDE, read_arrays
-from stages.common.errors import UserError
+from stages.common.errors import UserError, reading
 from stages.common.parameters import CANDIDATE
 from stages.common.tables import read_table
 from stages.common.whole_files import json_text
@@ -56,7 +56,7 @@ class Facts(BaseModel):
     batch_size: int = Field(gt=0)
     steps_per_epoch: int = Field(gt=0)
     chance_accuracy: float = Field(gt=0, le=1)
-    """The share of the most frequent class among the training examples."""
+    """The share of the most frequent class among the test examples."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,12 @@ class Run:
     """(steps of the run, networks, …): the quantities of `STEPS`."""
     parameters: Arrays
     """(epochs + 1, networks, …): `weight_l` and `bias_l` as in `Stack.arrays`, at the start and at
-    the end of each epoch."""
+    the end of each epoch; of most of the audit's runs (1, networks, …), at the end alone."""
+
+    def network(self, number: int, epoch: int) -> Arrays:
+        """Select the parameters of one network at the end of an epoch, (1, …) each."""
+        place = epoch - self.facts["epochs"] - 1
+        return {name: kept[place, number : number + 1] for name, kept in self.parameters.items()}
 
 
 def joined(runs: Sequence[Run]) -> Run:
@@ -114,59 +119,62 @@ def load(folder: Path, command: str | None = None) -> Run:
 
     Args:
         folder: Where, below a folder of the dataset's name.
-        command: What makes it anew, for the remedy; by default that of data/runs.
+        command: What recreates it, for the remedy; by default that of data/runs.
 
     Raises:
         UserError: A part is absent or damaged; names the file and the command.
     """
     command = command or remedy(folder)
-    try:
-        facts = _read_facts_below(folder)
-        networks, epochs = len(facts["seeds"]), facts["epochs"]
-        steps, ends = epochs * facts["steps_per_epoch"], {epochs + 1, 1}
-        return Run(
-            facts,
-            history=_read_history(folder / "history.csv", rows=networks * epochs),
-            steps=_read_arrays(folder / "steps.npz", STEPS, {steps}, networks, command),
-            parameters=_read_parameters(folder / "parameters.npz", ends, networks, command),
+    facts = read_facts(folder / "run.json", command)
+    if (dataset := facts["dataset"]) not in folder.parts:
+        raise UserError(
+            f"{folder / 'run.json'} is of the dataset {dataset}: recreate it with: {command}"
         )
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} does not exist: make it with: {command}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is damaged ({error}): make it anew with: {command}") from None
+    networks, epochs = len(facts["seeds"]), facts["epochs"]
+    steps, ends = epochs * facts["steps_per_epoch"], {epochs + 1, 1}
+    return Run(
+        facts,
+        history=_read_history(folder / "history.csv", facts, command),
+        steps=_read_arrays(folder / "steps.npz", STEPS, {steps}, networks, command),
+        parameters=_read_parameters(folder / "parameters.npz", ends, networks, command),
+    )
 
 
-def _read_facts_below(folder: Path) -> dict[str, Any]:
-    facts = read_facts(folder / "run.json")
-    if facts["dataset"] not in folder.parts:
-        raise ValueError(f"run.json is of the dataset {facts['dataset']}")
-    return facts
-
-
-def read_facts(path: Path) -> dict[str, Any]:
+def read_facts(path: Path, command: str) -> dict[str, Any]:
     """Read run.json.
 
+    Args:
+        path: The file.
+        command: What recreates it, for the remedy.
+
     Raises:
-        OSError: It is absent or cannot be read.
-        ValueError: It holds something else than `Facts`.
+        UserError: It is absent, or holds something else than `Facts`.
     """
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        Facts.model_validate(facts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "all of it"
-        raise ValueError(f"{path.name}: {place}: {first['msg']}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name}: {error}") from None
-    return facts
+    with reading(path, command):
+        try:
+            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            Facts.model_validate(facts)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "all of it"
+            raise ValueError(f"{place}: {first['msg']}") from None
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
+        return facts
 
 
-def _read_history(path: Path, rows: int) -> pd.DataFrame:
-    table = read_table(path, HISTORY)
-    if len(table) != rows:
-        raise ValueError(f"{path.name} has {len(table)} rows, not {rows}")
-    return table
+def _read_history(path: Path, facts: dict[str, Any], command: str) -> pd.DataFrame:
+    per_epoch = facts["steps_per_epoch"]
+    rows = [
+        (seed, epoch, epoch * per_epoch)
+        for seed in facts["seeds"]
+        for epoch in range(1, facts["epochs"] + 1)
+    ]
+    with reading(path, command):
+        table = read_table(path, HISTORY)
+        if [*table[["seed", "epoch", "step"]].itertuples(index=False, name=None)] != rows:
+            raise ValueError("its seeds, epochs and steps are not those of run.json")
+        return table
 
 
 def _read_parameters(path: Path, lengths: set[int], networks: int, command: str) -> Arrays:
@@ -174,18 +182,19 @@ def _read_parameters(path: Path, lengths: set[int], networks: int, command: str)
     layers = range(len(read_arrays(path, command)) // 2)
     names = [f"{kind}_{layer}" for layer in layers for kind in ("weight", "bias")]
     arrays = _read_arrays(path, names, lengths, networks, command)
-    width = SIDE**2
-    for layer in layers:
-        weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
-        following = weight.shape[-1]
-        if weight.shape[2:] != (width, following) or bias.shape[2:] != (1, following):
-            raise ValueError(
-                f"layer {layer} of {path.name} takes {width} units and has the shapes "
-                f"{weight.shape} and {bias.shape}"
-            )
-        width = following
-    if width != CLASSES:
-        raise ValueError(f"the last layer of {path.name} has {width} units, not {CLASSES}")
+    with reading(path, command):
+        width = SIDE**2
+        for layer in layers:
+            weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
+            following = weight.shape[-1]
+            if weight.shape[2:] != (width, following) or bias.shape[2:] != (1, following):
+                raise ValueError(
+                    f"layer {layer} takes {width} units and has the shapes "
+                    f"{weight.shape} and {bias.shape}"
+                )
+            width = following
+        if width != CLASSES:
+            raise ValueError(f"the last layer has {width} units, not {CLASSES}")
     return arrays
 
 
@@ -194,21 +203,22 @@ def _read_arrays(
 ) -> Arrays:
     """Read arrays of these names that all have one of these lengths, and as many networks."""
     arrays = read_arrays(path, command)
-    if {*arrays} != {*names}:
-        raise ValueError(f"{path.name} holds {', '.join(arrays) or 'nothing'}")
-    for name, array in arrays.items():
-        if array.ndim < 2 or len(array) not in lengths or array.shape[1] != networks:
-            expected = " or ".join(f"({length}, {networks}, …)" for length in sorted(lengths))
-            raise ValueError(f"{name} of {path.name} has the shape {array.shape}, not {expected}")
-        if array.dtype != np.float32:
-            raise ValueError(f"{name} of {path.name} is {array.dtype}, not float32")
-        if name in STEPS and array.ndim != 2 + (name == "layer_gradient_norm"):
-            raise ValueError(f"{name} of {path.name} has {array.ndim} dimensions")
+    with reading(path, command):
+        if {*arrays} != {*names}:
+            raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
+        for name, array in arrays.items():
+            if array.ndim < 2 or len(array) not in lengths or array.shape[1] != networks:
+                expected = " or ".join(f"({length}, {networks}, …)" for length in sorted(lengths))
+                raise ValueError(f"{name} has the shape {array.shape}, not {expected}")
+            if array.dtype != np.float32:
+                raise ValueError(f"{name} is {array.dtype}, not float32")
+            if name in STEPS and array.ndim != 2 + (name == "layer_gradient_norm"):
+                raise ValueError(f"{name} has {array.ndim} dimensions")
     return arrays
 
 
 def remedy(folder: Path, stage: str = "train", candidate_stage: str = "candidate") -> str:
-    """Name the command that makes a folder data/…/<dataset>/<rate> anew."""
+    """Name the command that recreates a folder data/…/<dataset>/<rate>."""
     dataset, rate = folder.parts[-2:]
     name = f"{candidate_stage}@{dataset}" if rate == CANDIDATE else f"{stage}@{dataset}-{rate}"
     return f"dvc repro --force --single-item {name}"

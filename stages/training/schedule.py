@@ -12,7 +12,7 @@ def factors(schedule: Schedule, epochs: int, steps: int) -> Tensor:
     """Compute the factor on the learning rate at each step.
 
     Args:
-        schedule: Which curve, and its knobs.
+        schedule: Which curve, and its settings.
         epochs: Length of the run.
         steps: Steps in one epoch.
 

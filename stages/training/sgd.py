@@ -1,10 +1,10 @@
 """One step of plain stochastic gradient descent for a whole stack, its backward pass written out.
 
-The update rides in the matrix product that makes the gradient, so no gradient is ever stored; its
-norm comes from products of examples instead (Goodfellow, "Efficient per-example gradient
-computations", 2015). Every buffer is allocated once: at this size, fresh memory in every step costs
-more than the arithmetic. No norm overflows before the gradient does: whatever is squared is divided
-by its largest element first.
+The matrix product that computes the gradient adds it to the weights at once, so no gradient is ever
+stored. Its norm comes from products of examples instead (Goodfellow, "Efficient per-example
+gradient computations", 2015). Every buffer is allocated once: at this size, fresh memory in every
+step costs more than the arithmetic. No norm overflows before the gradient does: whatever is squared
+is divided by its largest element first.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Pass:
     rates: Tensor
     """(steps, networks): the learning rates."""
     batch: int
-    """Examples a step, for each network."""
+    """Examples in a step, for each network."""
     logits: Tensor = field(init=False)
     """(networks, classes, examples): what each network said, in order, just before the step that
     the example took part in."""
@@ -45,7 +45,7 @@ class Pass:
     """(networks,): norm of the parameters before the first step."""
 
     def start(self, stack: Stack) -> None:
-        """Make room for what the steps leave behind."""
+        """Allocate what the steps fill in."""
         like = stack.weights[0]
         networks, examples = self.order.shape
         self.logits = like.new_empty(networks, stack.widths[-1], examples)
@@ -124,7 +124,7 @@ class Pass:
             for values in (self.start_norms, self.scales, self.gradient_norms(), self.projections)
         )
         growth = (scales * norms).square() - 2 * scales * projections.sum(dim=1)
-        # A sum that first takes in a step and then takes it out again would lose all the others.
+        # Shifted first: a sum that adds a huge step and subtracts it again would lose the others.
         squared = torch.cat([start.square()[None], growth[:-1]]).cumsum(dim=0)
         return squared.clamp(min=0).sqrt()
 
@@ -138,7 +138,7 @@ def _norm_of_parts(parts: Tensor) -> Tensor:
 class _Step:
     """One step with batches of one size, in memory of its own.
 
-    What a step takes and leaves lies at fixed addresses, so that a CUDA device can be handed the
+    What a step reads and writes lies at fixed addresses, so that a CUDA device can be given the
     whole of `compute` at once.
     """
 
@@ -161,8 +161,8 @@ class _Step:
             networks * batch, stack.widths[0], dtype=torch.uint8, device=like.device
         )
         self._one_hot = torch.eye(stack.widths[-1]).to(like)
-        # Two rows, of which one is used: where a product with a single network has one row, it is
-        # another routine's, which rounds otherwise.
+        # Two rows, of which one is used: a product of one row with a single network is computed by
+        # another routine, which rounds differently.
         self._ones = like.new_ones(networks, 2, batch)
         self._bias_steps = [like.new_empty(networks, 2, width) for width in stack.widths[1:]]
         self._logits = like.new_empty(networks, stack.widths[-1], batch)
@@ -219,7 +219,7 @@ class _Step:
 
     def _backward(self) -> None:
         """Fill `_deltas[l]` with the gradient of the mean loss by layer l's outputs."""
-        # Ten classes side by side would fill no vector register: they are laid out the other way.
+        # Examples side by side fill the vector registers of the processor; ten classes would not.
         torch.softmax(self._logits.copy_(self.activations[-1].mT), dim=1, out=self._probabilities)
         delta = torch.sub(self._probabilities.mT, self.targets, out=self._deltas[-1])
         delta.mul_(1 / self.batch)
@@ -248,8 +248,8 @@ class _Step:
     def _take_grams(self) -> None:
         """Multiply the examples of a batch with each other: hhᵀ and ddᵀ of every layer.
 
-        What hidden units hold knows no bound. It is divided by its peak, the largest absolute
-        value, lest the squares overflow.
+        What hidden units hold has no bound. It is divided by its peak, the largest absolute value,
+        so that the squares do not overflow.
         """
         for values, gram in self._bounded:
             torch.bmm(values, values.mT, out=gram)

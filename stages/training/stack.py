@@ -184,13 +184,13 @@ class Stack:
         Args:
             inputs: The split's images.
             labels: (examples,), int64.
-            chunk: Examples in one pass, small enough for the activations to stay in cache, if no
-                example is left by itself.
+            chunk: Examples computed at once, so few that the activations stay in cache; one more
+                where the last example would be left by itself.
         """
         like = self.weights[0]
         logits = like.new_empty(self.size, self.widths[-1], len(inputs))
         if len(inputs) % chunk == 1:
-            # One example by itself would round otherwise with one network than with several.
+            # One example by itself would round differently with one network than with several.
             chunk += 1
         for start in range(0, len(inputs), chunk):
             part = slice(start, start + chunk)

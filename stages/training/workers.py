@@ -1,8 +1,8 @@
 """A stage's networks are divided into blocks, which processes work on side by side.
 
-How many processes is the machine's affair and never a parameter: a network comes out the same, to
-the bit, whatever networks are in its block. The processes are this machine's, or those of the Dask
-cluster that DASK_SCHEDULER_ADDRESS names.
+How many processes there are is no parameter of the study: a network comes out the same, to the bit,
+whichever networks share its block. The processes are this machine's, or those of the Dask cluster
+that DASK_SCHEDULER_ADDRESS names.
 """
 
 import multiprocessing
@@ -174,7 +174,7 @@ def _side_by_side(
                 worker.kill()
             if isinstance(error, BrokenProcessPool):
                 raise UserError(
-                    "a worker process was killed from outside, perhaps for want of memory: "
+                    "a worker process was killed from outside, perhaps because memory ran out: "
                     "run again, with WORKERS=1 if memory is short"
                 ) from error
             raise

@@ -76,7 +76,7 @@ class Losses:
         if not networks.loc[lost, "lost_epoch"].between(1, epochs).all():
             raise UserError(
                 f"networks.csv: a lost network has a lost_epoch that is none of 1 to {epochs}: "
-                "make it anew with: dvc repro audit/dvc.yaml"
+                "recreate it with: dvc repro audit/dvc.yaml"
             )
         when = networks["lost_epoch"].where(lost, epochs + 1)
         counted = pd.crosstab(networks["learning_rate"], when)
@@ -96,7 +96,7 @@ class Losses:
         return totals
 
     def resampled(self, draws: int, seed: int) -> Iterator["Losses"]:
-        """Draw as many networks anew at each rate, with replacement."""
+        """Draw as many networks at each rate, with replacement."""
         shares = self.counts / self.networks[:, np.newaxis]
         size = (draws, len(self.rates))
         drawn = np.random.default_rng(seed).multinomial(self.networks, shares, size=size)
@@ -200,7 +200,7 @@ class Unfitted:
 
 @dataclass(frozen=True)
 class Failure:
-    """The curve of one dataset and family, and those of networks drawn anew."""
+    """The curve of one dataset and family, and those of resampled networks."""
 
     losses: Losses
     curve: Fitted | Unfitted
@@ -310,7 +310,7 @@ def _maximum_likelihood(
 
 
 def failure(networks: pd.DataFrame, epochs: int, seed: int = 0) -> Failure:
-    """Fit one dataset's and family's hazard, and those of networks drawn anew within each rate.
+    """Fit one dataset's and family's hazard, and those of resampled networks within each rate.
 
     Args:
         networks: One row each: learning_rate, outcome, lost_epoch.

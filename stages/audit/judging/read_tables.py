@@ -1,13 +1,14 @@
 """Read the audit's tables."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages.common.errors import UserError
+from stages.common.errors import reading
+from stages.common.tables import OUTCOMES, read_table
 
 REPRO = "dvc repro audit/dvc.yaml"
 """What makes the tables."""
@@ -51,12 +52,10 @@ FAILURE = {
         for end in ("", "_low", "_high")
     },
 }
-NUMBERS = {"int64": "i", "float64": "iuf"}
-"""Type of a column of numbers → the kinds of NumPy's types that it may be read as."""
-KNOWN: Mapping[str, set[Any]] = {
-    "outcome": {"trained", "undertrained", "lost"},
-    "lost_how": {"exploded", "collapsed"},
-    "began_with_burst": {0, 1},
+KNOWN: Mapping[str, Sequence[Any]] = {
+    "outcome": OUTCOMES,
+    "lost_how": ("exploded", "collapsed"),
+    "began_with_burst": (0, 1),
 }
 """What a column may hold, unless it is missing."""
 
@@ -112,32 +111,17 @@ def read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Raises:
         UserError: It is absent or damaged, lacks a column, or holds a row twice.
     """
-    try:
-        return _checked(pd.read_csv(path), columns)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: make it with: {REPRO}") from None
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} is damaged ({reason}): remove it, then make it anew with: {REPRO}"
-        ) from None
+    with reading(path, REPRO):
+        return _checked(read_table(path, columns, more=True), columns)
 
 
 def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise ValueError("its rows have more values than its header has names")
-    if absent := [name for name in columns if name not in table]:
-        raise ValueError(f"it lacks the columns {', '.join(absent)}")
-    if table.empty:  # It holds nothing that tells its types.
-        return table.astype({**columns})
-    layers = dict.fromkeys(_layers(table), "float64")
-    for name, kind in {**columns, **layers}.items():
-        if kind in NUMBERS and table[name].dtype.kind not in NUMBERS[kind]:
-            raise ValueError(f"{name} holds what is no {kind}")
+    table = table.astype(dict.fromkeys(_layers(table), "float64"))
+    for name in columns:
         if name in ALWAYS and table[name].isna().any():
             raise ValueError(f"{name} is missing in a row")
-        if name in KNOWN and not set(table[name].dropna()) <= KNOWN[name]:
-            raise ValueError(f"{name} is none of {', '.join(map(str, sorted(KNOWN[name])))}")
+        if name in KNOWN and not {*table[name].dropna()} <= {*KNOWN[name]}:
+            raise ValueError(f"{name} is none of {', '.join(map(str, KNOWN[name]))}")
     keys = [name for name in (*PLACE, "epoch") if name in columns]
     if keys and table.duplicated(keys).any():
         raise ValueError("it holds a row twice")

@@ -86,7 +86,7 @@ class FixedNormalization(Section):
 
 
 class Audit(Section):
-    """The published protocol, undone choice by choice, and what explains its results."""
+    """The recipes: the published protocol with its choices undone one by one, and explanations."""
 
     rates: Rates
     groups: Groups
@@ -110,7 +110,9 @@ class Audit(Section):
         if twice := sorted({*self.ladder} & {*self.apart}):
             raise broken_rule(f"{twice[0]} is in both ladder and apart: name it in one of them")
         if unknown := sorted({*self.ladder, *self.apart} - {*self.recipes}):
-            raise broken_rule(f"{unknown[0]} is no recipe: give one of {', '.join(self.recipes)}")
+            raise broken_rule(
+                f"{unknown[0]} is not a recipe: give one of {', '.join(self.recipes)}"
+            )
         return self
 
     @model_validator(mode="after")

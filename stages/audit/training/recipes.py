@@ -28,7 +28,7 @@ class RecipeParams(BaseModel):
         """
         if group not in self.audit.groups:
             known = ", ".join(map(str, self.audit.groups))
-            raise UserError(f"params.yaml: audit.groups has no {group}: give one of {known}")
+            raise UserError(f"--group {group}: not one of audit.groups; give one of {known}")
         return tuple(range(group, group + self.audit.networks))
 
     def recipe(self, name: str) -> Recipe:
@@ -39,7 +39,7 @@ class RecipeParams(BaseModel):
         """
         if name not in self.audit.recipes:
             known = ", ".join(self.audit.recipes)
-            raise UserError(f"params.yaml: audit.recipes has no {name}: give one of {known}")
+            raise UserError(f"--recipe {name}: not one of audit.recipes; give one of {known}")
         return self.audit.recipes[name]
 
     def rates_of(self, recipe: Recipe) -> Rates:
@@ -47,7 +47,7 @@ class RecipeParams(BaseModel):
         return recipe.rates or self.audit.rates
 
     def applied(self, recipe: Recipe, dataset: str, seeds: tuple[int, ...]) -> TrainParams:
-        """Lay down how the networks of a recipe are trained."""
+        """Say how the networks of a recipe are trained."""
         fixed = self.audit.published_normalization.get(dataset)  # type: ignore[call-overload]
         published = recipe.normalization == "published" and fixed is not None
         return TrainParams(
