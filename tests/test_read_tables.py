@@ -30,9 +30,9 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: text.replace("0.5", "x"),
         "could not convert string to float: 'x'",
     ),
-    "a number without end": (
-        lambda text: text.replace("0.5", "9" * 30),
-        "could not convert string to float: 'x'",
+    "half a seed": (
+        lambda text: text.replace("core,2", "core,2.5"),
+        "cannot safely convert passed user dtype of int64 for float64 dtyped data in column 2",
     ),
     "a seed missing": (
         lambda text: text.replace("core,2", "core,"),

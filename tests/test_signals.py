@@ -193,7 +193,7 @@ def test_a_worker_that_is_killed_costs_the_stage(
     all_end(tree)
     assert tree.command.communicate() == (
         "",
-        "error: a worker process was killed from outside, perhaps for want of memory: "
+        "error: a worker process was killed from outside, perhaps because memory ran out: "
         "run again, with WORKERS=1 if memory is short\n",
     )
     assert tree.command.returncode == 1

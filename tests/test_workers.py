@@ -167,7 +167,7 @@ def test_workers_that_are_no_number_are_refused(
         (
             killed,
             UserError,
-            "a worker process was killed from outside, perhaps for want of memory: "
+            "a worker process was killed from outside, perhaps because memory ran out: "
             "run again, with WORKERS=1 if memory is short",
         ),
     ],

@@ -10,7 +10,7 @@ kinds of things are compared:
   logarithms, because they scatter in proportion to their size.
 
 Many comparisons are made. Holm's correction (1979) keeps the probability that any of them differs
-by chance at 5 %, and the intervals are Bonferroni's, which hold all together with 95 %.
+by chance at 5 %, and the intervals are Bonferroni's, which all hold together with 95 % confidence.
 
 The seeds of both tables count as different networks, even if they have the same numbers: from a
 rate of 0.2 on, rounding alone makes other networks of them. Where seeds do repeat their networks,

@@ -249,7 +249,8 @@ def explained(found: pd.DataFrame) -> str:
     return (
         f"The {min(SHOWN, len(found))} largest differences, the least probable first. A cell is "
         f"one learning rate of one recipe on one dataset.\nThe intervals are simultaneous: all of "
-        f"them hold with {1 - LEVEL:.0%}; p is corrected for the {len(found)} comparisons (Holm)."
+        f"them hold with {1 - LEVEL:.0%} confidence; p is corrected for the {len(found)} "
+        f"comparisons (Holm)."
     )
 
 
