@@ -79,8 +79,8 @@ def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are
     assert table[10:12] == [
         "The 10 largest differences, the least probable first. A cell is one learning rate of one "
         "recipe on one dataset.",
-        "The intervals are simultaneous: all of them hold with 95% confidence; p is corrected for the "
-        "14 comparisons (Holm).",
+        "The intervals are simultaneous: all of them hold with 95% confidence; p is corrected for "
+        "the 14 comparisons (Holm).",
     ]
     assert len(table[15:]) == 10
 
