@@ -1,6 +1,7 @@
 """What training leaves on disk: written, read back, refused when damaged, put side by side."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -153,6 +154,14 @@ def test_a_folder_in_place_of_a_file_is_refused(saved: Path, name: str) -> None:
     assert message.startswith(str(saved))
     assert f"Is a directory: '{saved / name}'" in message
     assert message.endswith(f"): recreate it with: {COMMAND}")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(saved: Path, name: str) -> None:
+    path = saved / name
+    path.unlink()
+    os.mkfifo(path)
+    assert refusal(saved) == f"{path} is neither a file nor a folder: remove it, then run again"
 
 
 def test_text_among_the_numbers_of_a_history_is_refused(saved: Path) -> None:

@@ -21,9 +21,12 @@ def reading(path: Path, command: str) -> Iterator[None]:
         command: What makes it.
 
     Raises:
-        UserError: The block raised an `OSError` or a `ValueError`.
+        UserError: The block raised an `OSError` or a `ValueError`, or would wait for ever: the path
+            is a pipe or a device.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is neither a file nor a folder: remove it, then run again")
         yield
     except FileNotFoundError as error:
         absent = error.filename or path
