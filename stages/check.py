@@ -24,7 +24,7 @@ COPIES = 3
 """How often a stage holds its results as it ends: from its workers, joined, and being written."""
 FLOAT32_BYTES = 4
 Tree = Mapping[str, "Tree"]
-"""Names of folders → the names of those inside; none: nothing inside is looked at."""
+"""Name of a folder → the tree of folders inside it. If that is empty, the inside is not checked."""
 
 
 class Params(CandidateParams, DiagnoseParams, AggregateParams, RecipeParams):
@@ -56,10 +56,11 @@ class Params(CandidateParams, DiagnoseParams, AggregateParams, RecipeParams):
 
 
 def memory_bytes(params: Params) -> dict[str, int]:
-    """Estimate what one stage takes in memory, at least.
+    """Estimate how much memory one stage takes at least.
 
-    Training keeps the parameters after every epoch, or of the audit's recipes the last, and what
-    every step was like. The search for the largest curvature keeps vectors of the parameters' size.
+    Training keeps the parameters after every epoch, or for most of the audit's recipes after the
+    last one, and the measurements of every step. The search for the largest curvature keeps vectors
+    as long as the list of parameters.
 
     Returns:
         The keys of params.yaml that decide it → bytes: for training one rate, training each recipe,
@@ -114,11 +115,11 @@ def refuse_what_memory_cannot_hold(params: Params, path: Path) -> None:
 def leftovers(params: Params, data: Path, metrics: Path) -> Iterator[Path]:
     """Find what belongs to datasets, learning rates and recipes that params.yaml does not name.
 
-    A stage that depends on a whole folder would take it for its own. DVC names the folder of a
-    learning rate as Python prints the number: 0.001 for 1e-3.
+    A stage that depends on a whole folder would count such leftovers among its inputs. DVC names
+    the folder of a learning rate as Python prints the number: 0.001 for 1e-3.
 
     Args:
-        params: What is named.
+        params: The content of params.yaml.
         data: The folder of runs/<dataset>/<rate>, diagnostics/<dataset>/<rate> and
             audit/<dataset>/<recipe>/<group>.
         metrics: The folder of runs/<dataset>/<rate> and of audit/cells/<dataset>/<recipe>/<group>.
@@ -173,8 +174,8 @@ def remove(leftover: Path) -> None:
 def main() -> None:
     """Check params.yaml, clear away leftovers, and write a file that never changes.
 
-    Every other stage depends on that file, so that none runs with a params.yaml that is wrong, and
-    none is stale because params.yaml changed.
+    Every other stage depends on that file, so no stage runs with a wrong params.yaml. The content
+    of the file stays the same, so a new check does not make other stages run again.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)

@@ -1,8 +1,9 @@
 """A stage's blocks on a Dask cluster: code and data go there, progress and results come back.
 
-Dask sees bytes alone, and `_on_worker`, which travels by value: its scheduler and its workers need
-the environment and no checkout. A worker works on a block in a process of its own, which unpacks
-this checkout's code, edits included, and which can be killed, as a thread cannot. It ends
+Dask handles only bytes and the function `_on_worker`, which is sent as code. So its scheduler and
+its workers need the Python environment, but no checkout. A worker hands each block to a
+separate process, which runs this checkout's code, edits included. Unlike a thread, a process can
+be killed. It ends
 
 - with its worker: their connection closes;
 - with the stage, however that ends: the scheduler drops the stage's tasks, and the worker sees it.
@@ -52,7 +53,7 @@ from stages.training.workers import CLUSTER, contiguous, here
 
 HOW_TO = "docs/cluster.md"
 TRAVELS = ["python", "cloudpickle", "dask", "distributed", "msgpack"]
-"""What code and messages need to be of the same version everywhere, the scheduler included."""
+"""Must have the same version everywhere, the scheduler included, to exchange code and messages."""
 SECONDS_BETWEEN_LOOKS = 0.2
 TRIES_AGAIN = 2
 """How often a block is begun again after its process, or its worker, was killed."""
@@ -70,11 +71,11 @@ try:
 except EOFError:
     pass
 """
-"""Runs beside a worker, ready for one block. None may come: then it ends after ten minutes."""
+"""Runs beside a worker and waits for one block. If none comes in ten minutes, it ends."""
 
 Block = tuple[Any, ...]
 Task = Future[tuple[str, Any, int]]
-"""Has what a worker answers: a kind, what it tells, and how many units it did."""
+"""A worker's answer: its kind, its content, and how many units were done."""
 
 
 def in_blocks(
@@ -108,7 +109,7 @@ def in_blocks(
 
         def begin(number: int, worker: str, lost: int) -> Task:
             parts = [code, *_pickled((_of_seeds(work, blocks[number]), blocks[number]))]
-            # What is sent again might wait behind another worker's block.
+            # After a loss, send to this worker: on another one, the task might wait behind a block.
             data = [_sent(client, part, worker if lost else None) for part in parts]
             task: Task = executor.submit(
                 *(on_worker, data, number, client.id, alone),
@@ -138,8 +139,8 @@ class _Placed:
         """Let all blocks wait.
 
         Args:
-            names: The blocks', for messages.
-            begin: Begins a block, given by its number, on a worker, after so many were lost.
+            names: The blocks' names, for messages.
+            begin: Begins a block. Takes its number, the worker, and how many workers it has lost.
         """
         self.names = names
         self.begin = begin
@@ -172,7 +173,7 @@ class _Placed:
             self.tasks[number] = worker, self.begin(number, worker, self.lost[number])
 
     def collect(self) -> Iterator[tuple[int, int]]:
-        """Keep the results of blocks that end soon; tell their numbers and units.
+        """Wait briefly, keep the results of blocks that ended, and yield their numbers and units.
 
         Raises:
             UserError: A block failed.
@@ -203,7 +204,7 @@ def _connected(address: str) -> Iterator[Client]:
     """Connect to a scheduler.
 
     Raises:
-        UserError: It does not answer, is not spoken to like this, or is lost meanwhile.
+        UserError: It does not answer, expects another protocol, or is lost while in use.
     """
     # What Dask would log and warn of is said by one line at the end.
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
@@ -257,7 +258,7 @@ def _threads(client: Client) -> dict[str, int]:
 
 
 def _in_turn(threads: Mapping[str, int]) -> list[str]:
-    """List workers once per thread, each one's first before any second."""
+    """List every worker once per thread: each worker's first thread, then the second ones, …."""
     places = [(place, worker) for worker, number in threads.items() for place in range(number)]
     return [worker for _, worker in sorted(places)]
 
@@ -313,8 +314,8 @@ def _by_value(function: Callable[..., Any]) -> Any:
 def _sent(client: Client, data: bytes, worker: str | None) -> Any:
     """Send data once to each worker that needs it, whatever blocks or stages it is for.
 
-    It is the result of a task, which the scheduler can repeat after a worker was lost; of one on a
-    certain worker if that is named.
+    The data is the result of a task, which the scheduler can repeat after a worker was lost. If a
+    worker is named, the task runs on it.
     """
     key = f"data-{sha256(data).hexdigest()}"
     if worker is None:
@@ -335,14 +336,14 @@ def _code() -> bytes:
 
 
 def _pickled(thing: object) -> list[bytes]:
-    """Pickle something, and apart from it every array in it."""
+    """Pickle something: first the pickle without its arrays, then each array's bytes."""
     arrays: list[pickle.PickleBuffer] = []
     stream = cloudpickle.dumps(thing, protocol=5, buffer_callback=arrays.append)
     return [stream, *(bytes(array.raw()) for array in arrays)]
 
 
 def _of_seeds(work: Any, seeds: Block) -> Any:
-    """Leave, of the runs that a work reads, the networks of some seeds: runs are large."""
+    """Reduce the runs that `work` reads to the networks of some seeds, because runs are large."""
 
     def cut(value: Any) -> Any:
         if isinstance(value, list):
@@ -395,17 +396,17 @@ def _say(message: str) -> None:
 def _on_worker(
     data: Sequence[bytes], number: int, topic: str, alone: bool
 ) -> tuple[str, bytes | str, int]:
-    """In a thread of a worker: have a process work on a block, until it has or is not to any more.
+    """In a worker's thread: let a process work on a block until it ends or the task is dropped.
 
     Args:
         data: Code, pickle, large arrays.
-        number: The block's.
-        topic: Where it is said how many units are done.
+        number: The block's number.
+        topic: The topic on which the number of units done is reported.
         alone: As in `in_blocks`.
 
     Returns:
-        "result" and the pickled result, "refused" and a message, or "raised" and a traceback; then
-        how many units were done.
+        "result" and the pickled result, "refused" and a message, "raised" and a traceback, or
+        "dropped" and nothing; then how many units were done.
 
     Raises:
         RuntimeError: The process was killed.

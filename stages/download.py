@@ -1,7 +1,7 @@
 """Fetch one dataset as its authors published it: torchvision's archives, or scikit-learn's digits.
 
-`DATASETS_MIRROR` names another source of the archives, a URL or a folder, in which each dataset
-has a folder of torchvision's name for it: `MNIST/train-images-idx3-ubyte.gz` and so on.
+`DATASETS_MIRROR` names another source of the archives: a URL or a folder. Each dataset lies there
+in a folder with torchvision's name for it: `MNIST/train-images-idx3-ubyte.gz` and so on.
 """
 
 import argparse
@@ -41,9 +41,9 @@ ARCHIVES: dict[DatasetName, Archives] = {
     # As TensorFlow Datasets has recorded them.
     "kmnist": Archives(KMNIST, (18_165_135, 29_497, 3_041_136, 5_120)),
 }
-# A mirror that does not send a piece in this time is given up. A connection of 26 KiB/s still gets
-# the largest archive, in 17 minutes; one minute for the whole would require 430 KiB/s. Two mirrors
-# that are too slow, one after the other, are given up within a minute.
+# A mirror is given up if it does not send PIECE_KIB within PATIENCE_SECONDS. At 26 KiB/s, the
+# largest archive still arrives, in 17 minutes. A limit of one minute for the whole archive would
+# require 430 KiB/s. If two mirrors in turn are too slow, both are given up within a minute.
 PIECE_KIB = 512
 PATIENCE_SECONDS = 20
 WAYS_ON = (
@@ -190,7 +190,7 @@ def download(url: str, checksum: str, size: int, target: Path, patience: float) 
 
 
 async def _receive(url: str, size: int, target: Path, patience: float) -> None:
-    # Python from python.org has no certificates of its own on macOS; certifi's are pip's too.
+    # On macOS, Python from python.org has no certificates of its own, so certifi's are added.
     certificates = ssl.create_default_context()
     certificates.load_verify_locations(certifi.where())
     loop = asyncio.get_running_loop()

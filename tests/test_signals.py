@@ -283,7 +283,7 @@ def test_a_stage_ends_at_once_if_make_or_dvc_has_ended_before_it_began(
 ) -> None:
     process = start(*command, DVC_STAGE="sums", **variables)
     assert process.communicate()[1] == (
-        "error: what started this stage has ended, and so does the stage\n"
+        "error: the process that started this stage has ended, so the stage ends as well\n"
     )
     assert not (folder / "results" / "sums").exists()
 

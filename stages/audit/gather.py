@@ -27,7 +27,7 @@ COLUMNS = {
         ),
     },
 }
-"""Table → columns without which it cannot be what it should be; all are laid out as they are."""
+"""Table → the columns that it must have, with their types. Other columns are kept as they are."""
 TEXTS = {"outcome", "lost_how"}
 """The columns that hold text; all others hold numbers."""
 
@@ -40,7 +40,9 @@ class GatherParams(BaseModel):
 
 
 def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
-    """Read the cells that params.yaml names, and no others that may lie about.
+    """Read the cells that params.yaml names, and no leftover ones.
+
+    A cell is what was measured of one dataset, recipe and group.
 
     Args:
         cells: Holds <dataset>/<recipe>/<group>/networks.csv and epochs.csv.

@@ -79,7 +79,7 @@ def began_with_burst(ended: run_files.Run, lost_step: pd.Series, rule: Outcome) 
     Args:
         ended: The run.
         lost_step: By seed, from 1; missing where a network was not lost.
-        rule: Its `burst_gradient_norm` bounds the gradient norm of any other step.
+        rule: A gradient norm above its `burst_gradient_norm`, or NaN, counts as a burst.
     """
     norms = ended.steps["gradient_norm"]
     # A norm that is NaN is not within the bound either.
@@ -112,7 +112,7 @@ def measure_block(
         prepared: The dataset.
         declared: The size of the sample.
         normalization: What the networks were trained with.
-        by_epoch: Whether all epochs are measured, and the loss as well.
+        by_epoch: Whether to measure after every epoch, then also the loss and the parameter norm.
 
     Returns:
         One row per network and epoch, as long as its parameters are finite.
@@ -168,8 +168,8 @@ def tables_of(
         recipe: The recipe.
 
     Returns:
-        `networks`, one row per network, and for a recipe whose epochs are kept `epochs`, one row
-        per network and epoch. Of the hidden layers, `epochs` has the last.
+        `networks`, one row per network. For a recipe that keeps every epoch, also `epochs`, one row
+        per network and epoch, with the last hidden layer only.
     """
     facts = runs[0].facts
     seeds, dataset, last = facts["seeds"], facts["dataset"], facts["epochs"]
@@ -212,7 +212,7 @@ def tables_of(
 
 
 def main() -> None:
-    """Read a recipe's runs, write a table of its networks, and one of their epochs if it has."""
+    """Read a recipe's runs; write the table of networks and, if epochs are kept, that of epochs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="holds processed/ and audit/")
     parser.add_argument("cells", type=Path, help="the tables go to <dataset>/<recipe>/<group>/")

@@ -26,7 +26,7 @@ from stages.training.workers import in_blocks
 
 
 class Chain(NamedTuple):
-    """What is trained by itself: one network at a rate, or at one rate after another."""
+    """One network and the rates that it is trained at: a single rate, or one after another."""
 
     rates: tuple[Rate, ...]
     seed: int
@@ -49,7 +49,7 @@ def train_chains(
         recipe: Its units, and whether it keeps the parameters of every epoch.
         prepared: What the networks learn from and are scored on.
         declared: How they are trained; its seeds are replaced.
-        name: The dataset's.
+        name: The dataset's name.
     """
     make_deterministic(block[0].seed)
     splits = Splits.of(prepared, declared.normalization, device_named(declared.device))
@@ -86,7 +86,7 @@ def permute_units(stack: Stack, seeds: Sequence[int]) -> None:
 
 
 def at_end(ended: run_files.Run) -> run_files.Run:
-    """Keep of a run's parameters the last alone."""
+    """Keep only the parameters at the end of a run."""
     return replace(
         ended, parameters={name: kept[-1:].copy() for name, kept in ended.parameters.items()}
     )

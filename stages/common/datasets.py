@@ -111,5 +111,5 @@ def read_arrays(path: Path, command: str) -> dict[str, NDArray[Any]]:
         except OSError:
             raise
         except Exception as error:
-            # NumPy has Python parse the header of an array, so that any error may come of it.
+            # NumPy lets Python parse an array's header, so a damaged one can raise any error.
             raise ValueError(str(error)) from None

@@ -14,15 +14,15 @@ class UserError(Exception):
 
 @contextmanager
 def reading(path: Path, command: str) -> Iterator[None]:
-    """Tell the user which file is absent or damaged, and what makes it, should the block fail.
+    """If the block fails, tell the user which file is absent or damaged and how to recreate it.
 
     Args:
         path: The file that the block reads, or a folder of such files.
-        command: What makes it.
+        command: The command that makes the file, for the error message.
 
     Raises:
-        UserError: The block raised an `OSError` or a `ValueError`, or would wait for ever: the path
-            is a pipe or a device.
+        UserError: The block raised an `OSError` or a `ValueError`, or the path is a pipe or a
+            device, which a reader might wait on for ever.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -39,7 +39,7 @@ def reading(path: Path, command: str) -> Iterator[None]:
 def run(main: Callable[[], None]) -> None:
     """Run `main`, turning a `UserError` or Ctrl-C into a message and an exit status.
 
-    With other versions of the packages than those that the results rest on, nothing runs.
+    If an installed package has another version than versions.txt lists, `main` does not run.
     """
     if told := versions.other_python():
         print(f"warning: {told}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""When a stage or a worker ends: when it is told to, or when the process that started it has ended.
+"""End a stage or a worker when it is told to, or when the process that started it has ended.
 
-A process may be killed at any moment, so none relies on another to tidy up. A stage keeps looking
-for the processes above it. A worker waits for the end of its stage. What a killed stage left
-half-written is removed by the next stage that writes there.
+A process may be killed at any moment, so no process relies on another one to clean up. A stage
+keeps checking that the processes that started it still run. A worker waits for the end of its
+stage. If a killed stage left something half-written, the next stage that writes there removes it.
 """
 
 import multiprocessing
@@ -51,10 +51,10 @@ def begin() -> None:
 
 
 def processes_above() -> list[int]:
-    """List the processes that this one ends with: DVC, and the shell in which DVC runs it.
+    """List the processes whose end also ends this one: DVC, and the shell in which DVC runs it.
 
-    They share a process group with it. A process that has adopted it, its own parent having ended,
-    does not.
+    They belong to the same process group as this process. If its parent has ended, another process
+    adopts it; that one belongs to another group and is not listed.
 
     Returns:
         Their process numbers, the parent's first; empty if the parent has ended.
@@ -92,7 +92,7 @@ def _end_without(above: Sequence[int]) -> None:
     # A process that has ended has no children left, even before its own parent has noticed.
     while above and processes_above() == above and not make_has_ended():
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    _say("what started this stage has ended, and so does the stage")
+    _say("the process that started this stage has ended, so the stage ends as well")
     os._exit(1)
 
 

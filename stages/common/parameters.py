@@ -27,17 +27,17 @@ from stages.common.errors import UserError
 Declared = TypeVar("Declared", bound=BaseModel)
 
 CANDIDATE = "candidate"
-"""The folder of the runs at the rate `lr`; those of the grid are in folders of their number."""
+"""The folder of the runs at the rate `lr`. A grid rate's folder has the rate as its name."""
 LARGEST_RATE = 1_000_000
 """A rate names a folder, so it has few digits."""
 MOST_RATES = 100
 """DVC takes a second per rate to read its pipeline."""
 MOST_KEYS = 10_000
-"""Of one section, counting keys merged into it (`<<`): aliases of aliases grow without end."""
+"""Most keys of one section, merged keys (`<<`) included: nested aliases can multiply them."""
 SHOWN = 80
 """Characters of a wrong value that a message repeats."""
 NOT_FINITE = {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}
-"""How YAML writes what Python's JSON writes otherwise."""
+"""How Python's JSON writes a number → how YAML writes it."""
 
 
 def broken_rule(message: str) -> PydanticCustomError:
@@ -144,7 +144,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     """Read params.yaml, unchecked, as DVC reads it: YAML 1.2, in which 1e-05 is a number.
 
     Raises:
-        UserError: It is absent, is not YAML, or holds no keys.
+        UserError: It is absent, cannot be read, is not valid YAML, or is not a mapping.
     """
     reader = YAML(typ="safe")
     reader.Constructor = _Constructor
@@ -191,7 +191,7 @@ def checked(declared: type[Declared], content: dict[Any, Any], path: Path) -> De
         return declared.model_validate(content)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-    # A misspelt key is also a missing one; the spelling is what to tell.
+    # A misspelt key is reported as unknown and as missing: tell the user about the spelling.
     unknown = [each for each in problems if each["type"] in ("extra_forbidden", "invalid_key")]
     raise UserError(_one_line(f"{path}: {_problem([*unknown, *problems][0], declared)}"))
 
@@ -219,7 +219,7 @@ def _problem(problem: ErrorDetails, declared: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{_dotted(place)} is missing: give {_allowed(declared, place)}"
     if kind == "rule" and isinstance(value, dict):
-        # What is wrong is how the parts of a section go together.
+        # Each key is valid by itself, but the combination is not.
         return f"{_dotted(place)}: {problem['msg']}".removeprefix(": ")
     reason = f"{problem['msg']}; " if kind == "rule" else ""
     return f"{_dotted(place)} = {_shown(value)}: {reason}give {_allowed(declared, place)}"
@@ -230,7 +230,7 @@ def _dotted(place: Sequence[int | str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Show a value as YAML would, on one line and not at length, however large it is."""
+    """Show a value on one line, cut to `SHOWN` characters, with NaN and infinity as in YAML."""
     text = ""
     encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=str)
     for part in encoder.iterencode(value):

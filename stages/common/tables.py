@@ -18,7 +18,7 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def read_table(path: Path, columns: Mapping[str, str], *, more: bool = False) -> pd.DataFrame:
-    """Read a CSV file whose columns must each be of a type.
+    """Read a CSV file, and check the names and types of its columns.
 
     Args:
         path: The file.
@@ -39,7 +39,7 @@ def read_table(path: Path, columns: Mapping[str, str], *, more: bool = False) ->
 
 
 def _check(rows: Iterator[Sequence[str]], columns: Mapping[str, str], more: bool) -> None:
-    """Refuse other columns, and rows that pandas would fill up or take for numbered ones."""
+    """Refuse wrong columns, short rows that pandas would pad, and long ones with extra values."""
     header = next(rows, None)
     if header is None:
         raise ValueError("it is empty")

@@ -1,7 +1,8 @@
-"""The versions that results rest on: versions.txt, which lies here so that an edit reruns all.
+"""The versions that the results rest on, as listed in versions.txt.
 
-What only draws or prints (matplotlib, tabulate) is not listed: another version of it changes how
-a figure looks, and no number.
+That file lies in this folder so that an edit to it reruns every stage. Packages that only draw or
+print (matplotlib, tabulate) are not listed: their version can change how a figure looks, but no
+number.
 
     python -m stages.common.versions
 
@@ -30,7 +31,9 @@ def installed(name: str) -> str:
 
 
 def difference(listed: Path = LISTED) -> str | None:
-    """Say in one line which package's version is not the listed one; None if all are.
+    """Name in one line the first package with another version than listed; None if all agree.
+
+    Python's own version is not compared here.
 
     Args:
         listed: A file of lines such as torch==2.14.1.

@@ -81,7 +81,7 @@ def _scratch_beside(target: Path) -> Iterator[Path]:
 
 def _unwritable(target: Path, error: OSError) -> UserError:
     for above in target.parents:
-        # os.path asks without raising, whatever may not be looked at.
+        # Where access is denied, os.path answers False; pathlib may raise.
         if os.path.exists(above) and not os.path.isdir(above):
             return UserError(f"{above} is a file, not a folder: move it away, then run again")
     return UserError(

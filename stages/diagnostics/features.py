@@ -21,7 +21,7 @@ def measured(
         quantities: Functions of this module.
 
     Returns:
-        NaN for all of them where an activation is not finite.
+        Name of each function → its value. All values are NaN if an activation is not finite.
     """
     activations = activations.cpu()  # for float64, which MPS lacks
     finite = bool(activations.isfinite().all())
@@ -43,8 +43,8 @@ def positive_share(activations: Tensor) -> Tensor:
 def feature_sparsity(activations: Tensor) -> Tensor:
     """Compute the share of positive activations without idle and duplicate units.
 
-    Units that never fire do not count, nor do, of units whose activations correlate above 0.95 in
-    absolute value, all but the first; the denominator stays examples × all units. Lower is sparser.
+    Units that never fire do not count. Of units whose activations correlate above 0.95 in absolute
+    value, only the first counts. The denominator stays examples × all units. Lower is sparser.
 
     This is how Andriushchenko et al., "SGD with Large Step Sizes Learns Sparse Features" (2023),
     describe their measure. Their code, for fully connected networks, normalizes each unit's
@@ -72,7 +72,7 @@ def correlation(activations: Tensor) -> Tensor:
 
 
 def distinct(correlations: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Keep of units that duplicate one another the first.
+    """Keep the first of several units that duplicate one another.
 
     Args:
         correlations: (units, units), absolute values.

@@ -47,7 +47,7 @@ class Measurements(NamedTuple):
 
 
 def chosen_epochs(epochs: int, every: int) -> list[int]:
-    """List the epochs to measure after: 0 for the start, every so many, and the last."""
+    """List the epochs to measure after: 0 (the start), each multiple of `every`, and the last."""
     return sorted({*range(0, epochs + 1, every), epochs})
 
 
@@ -107,7 +107,8 @@ def measure_features(stack: Stack, train: Pixels, sample: Tensor) -> list[dict[s
     Args:
         stack: The network.
         train: All training examples, to see which units ever fire.
-        sample: (examples, pixels), inputs for the rest; what overflows on them is missing.
+        sample: (examples, pixels), inputs for the other quantities, which are NaN for a layer
+            whose activations overflow.
     """
     *hidden, _ = stack.activations(sample)
     rows = []
@@ -142,7 +143,7 @@ def measure_sharpness(
         stack: The network.
         inputs: (examples, pixels).
         labels: (examples,), int64.
-        tolerance: Its relative accuracy.
+        tolerance: Relative error at which the search for the eigenvalue stops.
     """
     size = sum(part.numel() for part in (*stack.weights, *stack.biases))
     start = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(inputs.device)

@@ -10,7 +10,7 @@ from stages.training.run_files import Run
 from stages.training.stack import Stack
 
 RUNNING_EXAMPLES = 1600
-"""The running accuracy at a step is that on the last so many examples."""
+"""The running accuracy at a step is the accuracy on about this many of the latest examples."""
 
 
 def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
@@ -24,13 +24,14 @@ def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
         `trained` if the parameters and the loss of the last step are finite and the running
         accuracy at the last step is at least `trained_accuracy`. Otherwise `lost` if some step was
         a burst, if the running accuracy was once at least `trained_accuracy`, or if the network is
-        dead: in the last window no gradient at all reached its first layer, as where a whole layer
-        of rectifiers is silent. Otherwise `undertrained`: never lost, and not there yet.
+        dead: in the last window no gradient at all reached its first layer, for example because a
+        whole layer of ReLUs is silent. Otherwise `undertrained`: never lost, but not yet trained.
     lost_step
-        The step at which the breakdown began: the first burst later than a window before the last
-        step whose running accuracy was at least `trained_accuracy`. An earlier burst, which the
-        network survived, does not count. Without such a burst, the first of the steps without a
-        gradient if the network is dead, else the step after the last good one.
+        The step at which the breakdown began. Let g be the last good step, whose running accuracy
+        was at least `trained_accuracy`; 0 if there is none. The breakdown began at the first burst
+        after step g − window. An earlier burst does not count: the network survived it. Without
+        such a burst, it began at the first of the steps without a gradient if the network is dead,
+        else at step g + 1, or at g if that is the last step.
     lost_how
         `exploded` if the parameters or the loss of the last step are not finite, else `collapsed`.
     steps_to_threshold
@@ -38,8 +39,8 @@ def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
         No example repeats in that epoch, so this accuracy is one on unseen examples (progressive
         validation: Dawid, "Present position and potential developments: some personal views:
         statistical theory: the prequential approach", 1984; Blum, Kalai, Langford, "Beating the
-        hold-out", 1999). Failing that, the last step of the first epoch whose validation accuracy
-        is. Missing if none is.
+        hold-out", 1999). If no such step exists, the last step of the first epoch whose validation
+        accuracy is at least `threshold_accuracy`. Missing if there is no such epoch either.
 
     Args:
         run: The run, whole.
@@ -115,7 +116,7 @@ def silent_since(layer_norms: NDArray[np.float32]) -> NDArray[np.int64]:
         layer_norms: (steps, networks, layers), norm of each layer's part of the gradient.
 
     Returns:
-        One more than there are steps where the last step still had one.
+        The number of steps + 1 if a gradient reached that layer in the last step.
     """
     steps = np.arange(1, len(layer_norms) + 1)[:, None]
     last: NDArray[np.int64] = np.where(layer_norms[..., 0] != 0, steps, 0).max(axis=0)
@@ -136,7 +137,7 @@ def lost_steps(
     steps = np.arange(1, len(good) + 1)[:, None]
     last_good = np.where(good, steps, 0).max(axis=0)
     late = burst & (steps > last_good - window)
-    # The last step can be the last good one where it was the step that broke the parameters.
+    # If the last step itself broke the parameters, it can still be the last good one.
     after = np.minimum(last_good + 1, len(good))
     without_burst = np.where(np.isfinite(dead_since), dead_since, after)
     return np.where(late.any(axis=0), late.argmax(axis=0) + 1, without_burst)

@@ -1,4 +1,4 @@
-"""What params.yaml says of measuring a run."""
+"""What params.yaml says about measuring a run."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from stages.common.parameters import Count, Positive, Section, Share
 from stages.training.parameters import Device, Normalization
 
 MOST_PRODUCTS = 100
-"""Of the Hessian with a vector. As many vectors of the parameters' size are kept in memory."""
+"""Most products of the Hessian with a vector in one search, which keeps as many such vectors."""
 
 
 class Diagnose(Section):
@@ -23,7 +23,7 @@ class Diagnose(Section):
 
 
 class Outcome(Section):
-    """How it is judged how fast a network learned and how it ended.
+    """Thresholds that decide how fast a network learned and how it ended.
 
     The rule is that of `stages.diagnostics.outcomes.outcomes`.
     """

@@ -57,8 +57,8 @@ def largest_eigenvalue(
 ) -> Eigenvalue:
     """Find the largest eigenvalue of a symmetric matrix by Lanczos' method.
 
-    Every vector is made orthogonal to all before it, twice, so that rounding brings back no
-    eigenvalue already found (Golub and Van Loan, "Matrix Computations", section 10.3).
+    Every new vector is made orthogonal to all earlier ones, twice. Otherwise rounding would bring
+    back eigenvalues already found (Golub and Van Loan, "Matrix Computations", section 10.3).
 
     Args:
         multiply: Product of the matrix with a vector, (size,) to (size,).
@@ -90,7 +90,7 @@ def largest_eigenvalue(
 
 
 def _ritz(diagonal: list[float], beside: list[float]) -> Eigenvalue:
-    """Take the largest eigenvalue of the tridiagonal matrix, and what is missing to the true."""
+    """Compute the largest eigenvalue of the tridiagonal matrix, and its residual."""
     # Its lower triangle, which is all that eigh reads.
     matrix = np.diag(diagonal) + np.diag(beside[:-1], -1)
     if not np.isfinite(matrix).all():

@@ -7,18 +7,18 @@ import torch
 
 
 def as_one_launch(compute: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Record what a function does on a CUDA device, to be launched again at once.
+    """Record a function's kernels on a CUDA device, so that one call launches them all.
 
     Launching the kernels of a step one by one takes longer than running them. Recording does not
-    run them. What the function reads and writes must stay at its address.
+    run them. The tensors that the function reads and writes must keep their addresses.
 
     Args:
-        compute: Works on tensors of the device alone and reads nothing back; has run before.
-        device: Where they are.
+        compute: Works only on tensors of the device and reads nothing back; has run before.
+        device: Where the tensors are.
 
     Returns:
-        What launches the recording. The function itself on any other kind of device, and, with a
-        warning to the user, where recording fails.
+        A function that launches the recording. On any other kind of device, `compute` itself;
+        also, with a warning to the user, if recording fails.
     """
     if device.type != "cuda":
         return compute

@@ -32,11 +32,11 @@ def device_named(name: str) -> torch.device:
 
 
 def make_deterministic(seed: int) -> None:
-    """Seed every global generator and have PyTorch refuse what differs from run to run.
+    """Seed every global generator, and make PyTorch refuse nondeterministic operations.
 
-    To be called before anything is computed. PyTorch gets one thread, as a stage divides its
+    Call this before anything is computed. PyTorch gets one thread, because a stage divides its
     networks among processes instead. The study itself draws from no global generator; they are
-    seeded for code that may be added.
+    seeded in case later code does.
 
     Raises:
         UserError: There is no place for temporary files.
@@ -45,7 +45,8 @@ def make_deterministic(seed: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Else products depend on where matrices begin in memory: on a network's place in its stack.
+    # Otherwise the rounding of a matrix product depends on where its matrices begin in memory,
+    # and so on a network's place in its stack.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     try:
         torch.use_deterministic_algorithms(True)

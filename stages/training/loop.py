@@ -21,7 +21,7 @@ def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
     """Shuffle the examples before every epoch, for each network by its own seed alone.
 
     Yields:
-        (networks, examples), int64: which example network r sees as its n-th.
+        (networks, examples), int64: entry (r, n) numbers the n-th example that network r sees.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     while True:
@@ -29,7 +29,7 @@ def orders(seeds: Sequence[int], examples: int) -> Iterator[Tensor]:
 
 
 def starting_stack(splits: Splits, declared: TrainParams) -> Stack:
-    """Make one network per seed, as its seed alone decides, where the examples are."""
+    """Initialize one network per seed, by that seed alone, on the device of the examples."""
     inputs = splits.train.inputs
     widths = (inputs.width, *declared.network.hidden, CLASSES)
     return Stack.initialized(widths, declared.seeds).to(inputs.device)
@@ -50,7 +50,7 @@ def train(
         declared: Seeds and recipe.
 
     Yields:
-        Each epoch as it ends, when the stack is as the epoch has left it.
+        Each epoch as it ends. The stack then holds the parameters at the end of that epoch.
     """
     recipe, examples = declared.training, len(splits.train.labels)
     curve = factors(recipe.schedule, recipe.epochs, math.ceil(examples / recipe.batch_size))
@@ -89,7 +89,8 @@ def _train_epoch(
         descent.step(this, step)
     stack.put(running, moving)
     by_step = training_log.Steps.of(this).spread(running, stack.size)
-    # Where every class has the score NaN, the first counts as the largest.
+    # Where all logits are NaN, argmax returns class 0: a network that no longer takes steps gets
+    # that class's share as its accuracy.
     first_class = float((train.labels == 0).double().mean())
     return training_log.Epoch(
         train=score(this.predictions).spread(running, stack.size, first_class),
@@ -102,10 +103,10 @@ def _train_epoch(
 
 
 def moving_networks(stack: Stack, examples: int, batch: int) -> Tensor:
-    """List by number the networks whose parameters are finite; one that is alone may be twice.
+    """List the numbers of the networks with finite parameters; a single one may be listed twice.
 
-    The product of one example with a single network is computed by another routine, which rounds
-    differently from the one for several. Where such a batch occurs, a network that is alone is
+    For one example and one network, another routine computes the matrix product, and it rounds
+    differently. So if a batch has one example and only one network is left, that network is
     computed twice.
     """
     running = stack.finite().cpu().nonzero()[:, 0]
@@ -117,10 +118,10 @@ def moving_networks(stack: Stack, examples: int, batch: int) -> Tensor:
 def train_block(
     seeds: Sequence[int], *, prepared: Prepared, rate: float, declared: TrainParams, dataset: str
 ) -> run_files.Run:
-    """Train some of the seeds at one rate, from their own starts.
+    """Train one network per seed at one rate, each from its own initial weights.
 
     Args:
-        seeds: One network each.
+        seeds: One per network.
         prepared: What the networks learn from and are scored on.
         rate: The learning rate before any schedule.
         declared: The recipe; its seeds are replaced.

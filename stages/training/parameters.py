@@ -1,4 +1,4 @@
-"""What params.yaml says of training."""
+"""What params.yaml says about training."""
 
 from typing import Annotated, Literal, Self
 
@@ -50,7 +50,7 @@ class Network(Section):
 
 
 class Normalization(Section):
-    """What pixels, scaled to 0–1, are centred and divided by; None: the training split's own."""
+    """Mean and deviation that normalize pixels scaled to 0–1; None: the training split's own."""
 
     mean: Annotated[Finite | None, Field(description="a finite number, or nothing")]
     deviation: Annotated[Positive | None, Field(description="a finite number above 0, or nothing")]

@@ -11,13 +11,13 @@ from stages.common.datasets import Images
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images of one split; read, a pixel is `scale`·byte + `shift`."""
+    """Images of one split. Reading turns each byte into `scale`·byte + `shift`."""
 
     bytes: Tensor
     """(examples, pixels), uint8."""
     scale: float
     shift: Tensor
-    """(1,), of the type that is computed in."""
+    """(1,), of the floating-point type that pixels are read as."""
 
     @classmethod
     def normalized(
@@ -49,12 +49,12 @@ class Pixels:
         return self._read(self.bytes[rows].to(self.shift.dtype))
 
     def fetch(self, chosen: Tensor, copies: Tensor, out: Tensor) -> None:
-        """Read images by number, in memory of the caller's.
+        """Read images by number into tensors that the caller has allocated.
 
         Args:
-            chosen: (images,), int64.
-            copies: (images, pixels), uint8, for the bytes.
-            out: (images, pixels), for what is read.
+            chosen: (images,), int64, their numbers.
+            copies: (images, pixels), uint8, receives the bytes.
+            out: (images, pixels), receives the normalized pixels.
         """
         torch.index_select(self.bytes, 0, chosen, out=copies)
         self._read(out.copy_(copies))

@@ -71,7 +71,7 @@ class Run:
     """(steps of the run, networks, …): the quantities of `STEPS`."""
     parameters: Arrays
     """(epochs + 1, networks, …): `weight_l` and `bias_l` as in `Stack.arrays`, at the start and at
-    the end of each epoch; of most of the audit's runs (1, networks, …), at the end alone."""
+    the end of each epoch. Most runs of the audit keep only the end: (1, networks, …)."""
 
     def network(self, number: int, epoch: int) -> Arrays:
         """Select the parameters of one network at the end of an epoch, (1, …) each."""
@@ -110,7 +110,7 @@ def save(run: Run, folder: Path) -> None:
 
 
 def with_one_nan(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Write every NaN alike: its sign depends on where in memory a network lies."""
+    """Give every NaN the same bits: its sign depends on where in memory a network lies."""
     return np.where(np.isnan(array), np.float32(np.nan), array)
 
 
@@ -118,8 +118,9 @@ def load(folder: Path, command: str | None = None) -> Run:
     """Read a run that `save` wrote.
 
     Args:
-        folder: Where, below a folder of the dataset's name.
-        command: What recreates it, for the remedy; by default that of data/runs.
+        folder: The run's folder, below a folder with the dataset's name.
+        command: The command that recreates the run, for the error message; by default the one for
+            data/runs.
 
     Raises:
         UserError: A part is absent or damaged; names the file and the command.
@@ -145,10 +146,10 @@ def read_facts(path: Path, command: str) -> dict[str, Any]:
 
     Args:
         path: The file.
-        command: What recreates it, for the remedy.
+        command: The command that recreates the file, for the error message.
 
     Raises:
-        UserError: It is absent, or holds something else than `Facts`.
+        UserError: The file is absent or damaged, or does not hold `Facts`.
     """
     with reading(path, command):
         try:

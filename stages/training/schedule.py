@@ -17,9 +17,9 @@ def factors(schedule: Schedule, epochs: int, steps: int) -> Tensor:
         steps: Steps in one epoch.
 
     Returns:
-        (epochs, steps), float64. Equal to PyTorch's LambdaLR, StepLR, MultiStepLR,
-        CosineAnnealingLR, LinearLR and SequentialLR of the last two; the first three advance once
-        an epoch, the others each step.
+        (epochs, steps), float64. As in PyTorch, where `notebook` is a LambdaLR, `step` a StepLR and
+        `drop` a MultiStepLR, advanced once per epoch; `cosine` is a CosineAnnealingLR, `warmup` a
+        LinearLR and `warmup_cosine` a SequentialLR of these two, advanced once per step.
     """
     epoch = torch.arange(epochs, dtype=torch.float64)[:, None].expand(epochs, steps)
     step = torch.arange(epochs * steps, dtype=torch.float64).view(epochs, steps)

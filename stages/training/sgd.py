@@ -31,14 +31,14 @@ class Pass:
     labels: Tensor
     """(networks, examples), int64, in each network's order."""
     order: Tensor
-    """(networks, examples), int64: which example network r sees as its n-th."""
+    """(networks, examples), int64: entry (r, n) numbers the n-th example that network r sees."""
     rates: Tensor
     """(steps, networks): the learning rates."""
     batch: int
     """Examples in a step, for each network."""
     logits: Tensor = field(init=False)
-    """(networks, classes, examples): what each network said, in order, just before the step that
-    the example took part in."""
+    """(networks, classes, examples), examples in each network's order: the logits just before the
+    step that the example took part in."""
     measures: Tensor = field(init=False)
     """(steps, rows, networks): what each step was like; the properties below name the rows."""
     start_norms: Tensor = field(init=False)
@@ -67,9 +67,9 @@ class Pass:
 
     @property
     def layer_example_norms(self) -> Tensor:
-        """(steps, layers, networks): the same of one example's own gradient.
+        """(steps, layers, networks): norm of each layer's part of one example's own gradient.
 
-        The root mean square over the batch.
+        It is the root mean square of that norm over the batch.
         """
         return self.measures[:, self.layers : 2 * self.layers]
 
@@ -88,7 +88,7 @@ class Pass:
 
     @cached_property
     def predictions(self) -> Predictions:
-        """What each network said of each example; to be asked when the pass is over."""
+        """Each network's predictions for its examples. Cached: read it after the pass is over."""
         return Predictions.of(self.logits, self.labels)
 
     def examples_of(self, step: int) -> slice:
@@ -124,22 +124,21 @@ class Pass:
             for values in (self.start_norms, self.scales, self.gradient_norms(), self.projections)
         )
         growth = (scales * norms).square() - 2 * scales * projections.sum(dim=1)
-        # Shifted first: a sum that adds a huge step and subtracts it again would lose the others.
+        # Shifted before the sum: adding a huge value and subtracting it again would lose the rest.
         squared = torch.cat([start.square()[None], growth[:-1]]).cumsum(dim=0)
         return squared.clamp(min=0).sqrt()
 
 
 def _norm_of_parts(parts: Tensor) -> Tensor:
-    """Compute the norm (…) of what has parts of these norms (parts, …)."""
+    """Combine the norms of parts, (parts, …), into the norm of the whole, (…)."""
     norm: Tensor = reduce(torch.hypot, parts)
     return norm
 
 
 class _Step:
-    """One step with batches of one size, in memory of its own.
+    """One step for batches of one size, with its own buffers.
 
-    What a step reads and writes lies at fixed addresses, so that a CUDA device can be given the
-    whole of `compute` at once.
+    The buffers keep their addresses, so that `compute` can be recorded as a CUDA graph.
     """
 
     def __init__(self, stack: Stack, batch: int, clip_norm: float | None) -> None:
@@ -168,7 +167,8 @@ class _Step:
         self._logits = like.new_empty(networks, stack.widths[-1], batch)
         self._probabilities = torch.empty_like(self._logits)
         self._deltas = [torch.empty_like(activation) for activation in self.activations[1:]]
-        # Pixels and the last layer's deltas are bounded: their peaks stay 1.
+        # A peak is a largest absolute value. Pixels and the last layer's deltas need no scaling, as
+        # they are bounded: their peaks stay 1.
         self._input_peaks, self._delta_peaks = like.new_ones(2, depth, networks)
         self._input_grams = like.new_empty(depth, *rows, batch)
         self._delta_grams = like.new_empty(depth, *rows, batch)
@@ -177,7 +177,7 @@ class _Step:
             (self.activations[0], self._input_grams[0]),
             (self._deltas[-1], self._delta_grams[-1]),
         ]
-        # The peak of a layer's inputs, among them the constant 1 of the bias, is at least that.
+        # The bias counts as a constant input of 1, so the peak of a layer's inputs is at least 1.
         tiny = torch.finfo(like.dtype).tiny
         self._unbounded = [
             (values, least, peaks[:, None, None], scratch, gram)
@@ -205,7 +205,7 @@ class _Step:
         self._update()
 
     def write(self, this: Pass, at: int) -> None:
-        """Leave what was measured with the pass."""
+        """Copy the step's logits and measurements into the pass."""
         this.logits[..., this.examples_of(at)] = self._logits
         this.measures[at] = self.measures
 
@@ -218,8 +218,9 @@ class _Step:
                 output.relu_()
 
     def _backward(self) -> None:
-        """Fill `_deltas[l]` with the gradient of the mean loss by layer l's outputs."""
-        # Examples side by side fill the vector registers of the processor; ten classes would not.
+        """Fill `_deltas[l]` with the mean loss's gradient with respect to layer l's outputs."""
+        # Transposed: many examples side by side fill the processor's vector registers, ten classes
+        # would not.
         torch.softmax(self._logits.copy_(self.activations[-1].mT), dim=1, out=self._probabilities)
         delta = torch.sub(self._probabilities.mT, self.targets, out=self._deltas[-1])
         delta.mul_(1 / self.batch)
@@ -231,13 +232,14 @@ class _Step:
             )
 
     def _measure_gradient(self) -> None:
-        """Take the gradient's norms from products of examples.
+        """Compute the gradient's norms from inner products between examples.
 
-        ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ), whose diagonal holds the squared norm of what each example adds to
-        the gradient; the bias, a constant input of 1, adds 1 to hhᵀ.
+        With a layer's inputs h and deltas d, the gradient is hᵀd, and ‖hᵀd‖² = Σ (hhᵀ ∘ ddᵀ). The
+        diagonal of hhᵀ ∘ ddᵀ holds the squared norm of what each example adds to the gradient. The
+        bias, a constant input of 1, adds 1 to every element of hhᵀ.
         """
         self._take_grams()
-        # Both grams are over the squares of their peaks, and so is the bias's 1.
+        # Each Gram matrix is divided by its squared peak, so the bias's 1 must be, too.
         biases = self._input_peaks[..., None, None] ** -2
         grams = self._input_grams.add_(biases).mul_(self._delta_grams)
         torch.sum(grams, dim=(2, 3), out=self._gradient_norms).clamp_(min=0)
@@ -246,10 +248,10 @@ class _Step:
         self._norms.sqrt_().mul_(self._input_peaks * self._delta_peaks)
 
     def _take_grams(self) -> None:
-        """Multiply the examples of a batch with each other: hhᵀ and ddᵀ of every layer.
+        """Compute the Gram matrices of the examples in a batch: hhᵀ and ddᵀ of every layer.
 
-        What hidden units hold has no bound. It is divided by its peak, the largest absolute value,
-        so that the squares do not overflow.
+        Hidden activations and their deltas have no bound. They are divided by their peak, the
+        largest absolute value, so that the squares do not overflow.
         """
         for values, gram in self._bounded:
             torch.bmm(values, values.mT, out=gram)

@@ -68,6 +68,6 @@ class Splits:
         )
 
     def training_only(self) -> "Splits":
-        """Leave the other two empty, where nobody asks how they are classified."""
+        """Keep the training split alone, for callers that do not need the scores on the others."""
         nothing = self.train.first(0)
         return Splits(self.train, nothing, nothing)

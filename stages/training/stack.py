@@ -1,7 +1,7 @@
 """A stack of ReLU networks of one shape that compute side by side.
 
 Weights are stored as (networks, inputs, outputs), so that one batched matrix product serves the
-whole stack, and no product ever mixes two networks: what happens to one cannot reach another.
+whole stack. No product mixes two networks, so an overflow in one cannot affect another.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from stages.training.pixels import Pixels
 
 
 class Predictions(NamedTuple):
-    """What each network of a stack said of each example of one split, on the stack's device."""
+    """Each network's predictions for each example of one split, on the stack's device."""
 
     log_likelihood: Tensor
     """(networks, examples): log of the probability given to the true class."""
@@ -48,9 +48,9 @@ class Scores(NamedTuple):
         """Give each network its place in a larger stack.
 
         Args:
-            places: (networks,), the number that each has there.
-            size: Networks of the larger stack.
-            accuracy: That of the others, whose loss and MAPE are NaN.
+            places: (networks,), each network's number in the larger stack.
+            size: How many networks the larger stack has.
+            accuracy: Accuracy of the other networks there; their loss and MAPE are NaN.
         """
         blank = torch.full((size,), torch.nan, dtype=torch.float64)
         spread = Scores(blank, torch.full_like(blank, accuracy), blank.clone())
@@ -82,7 +82,7 @@ class Stack:
 
     @classmethod
     def initialized(cls, widths: Sequence[int], seeds: Sequence[int]) -> Self:
-        """Start network r from the weights that seed r and PyTorch's default layers give.
+        """Initialize network r as PyTorch's layers are by default, after seeding with seed r.
 
         Args:
             widths: Units of each layer, from inputs to classes, such as (784, 256, 128, 10).
@@ -156,7 +156,7 @@ class Stack:
     def norms(self) -> Tensor:
         """Compute the norm of all of each network's parameters, (networks,)."""
         parameters = torch.cat([part.flatten(1) for part in self._parts()], dim=1)
-        # Their squares may overflow where they do not.
+        # Scaled first: the squares may overflow although the parameters do not.
         peaks = parameters.abs().amax(dim=1).clamp(min=torch.finfo(parameters.dtype).tiny)
         return (parameters / peaks[:, None]).square().sum(dim=1).sqrt() * peaks
 

@@ -19,7 +19,7 @@ CONDENSED: dict[str, Callable[[Tensor], Tensor]] = {
     "p95": lambda values: values.quantile(0.95),
     "max": lambda values: values.amax(),
 }
-"""Column's ending → what it makes of one network's steps."""
+"""Ending of a column's name → how the column summarizes the steps of one network."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,20 @@ class Steps:
         """Give each network its place in a larger stack; NaN for the others.
 
         Args:
-            places: (networks,), the number that each has there.
-            size: Networks of the larger stack.
+            places: (networks,), each network's number in the larger stack.
+            size: How many networks the larger stack has.
         """
         return Steps(**{name: _spread(values, places, size) for name, values in vars(self).items()})
 
     def noise_scale(self, batch: int) -> Tensor:
-        """Estimate tr(Σ)/‖G‖² over the epoch, (networks,): the batch at which noise equals signal.
+        """Estimate tr(Σ)/‖G‖², (networks,): the batch size at which noise equals signal.
 
         G is the gradient over all examples, Σ the covariance of one example's gradient. With
-        batches of B, E‖g_B‖² = ‖G‖² + tr(Σ)/B and E‖g_1‖² = ‖G‖² + tr(Σ), which two means over the
-        epoch's steps solve (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018,
-        appendix A.1). G moves during an epoch, so this is the epoch's average. Missing where the
-        estimate of ‖G‖² is not positive, and with batches of one.
+        batches of B, E‖g_B‖² = ‖G‖² + tr(Σ)/B and E‖g_1‖² = ‖G‖² + tr(Σ). Means over the epoch's
+        steps estimate both expectations, and the two equations are solved for ‖G‖² and tr(Σ)
+        (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018, appendix A.1). G
+        changes during an epoch, so the result is an average over it. NaN where the estimate of ‖G‖²
+        is not positive, and for batches of one example.
         """
         of_batch = by_network(torch.mean, self.gradient_norm.double().square())
         of_one = by_network(torch.mean, self.example_gradient_norm.double().square())
@@ -80,9 +81,9 @@ class Steps:
 
 
 def by_network(condense: Callable[[Tensor], Tensor], by_step: Tensor) -> Tensor:
-    """Condense the steps of each network alone: (steps, networks) to (networks,).
+    """Summarize the steps of each network separately: (steps, networks) to (networks,).
 
-    Sums over a whole table add in an order that depends on how many networks share it.
+    A sum over the whole table would add in an order that depends on how many networks there are.
     """
     return torch.stack([condense(steps) for steps in by_step.T.contiguous()])
 

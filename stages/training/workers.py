@@ -1,8 +1,8 @@
-"""A stage's networks are divided into blocks, which processes work on side by side.
+"""Divide a stage's networks into blocks, which processes work on in parallel.
 
-How many processes there are is no parameter of the study: a network comes out the same, to the bit,
-whichever networks share its block. The processes are this machine's, or those of the Dask cluster
-that DASK_SCHEDULER_ADDRESS names.
+The number of processes is not a parameter of the study: a network's result is the same to the bit,
+whichever networks share its block. The processes run on this machine, or on the Dask cluster that
+DASK_SCHEDULER_ADDRESS names.
 """
 
 import multiprocessing
@@ -43,17 +43,18 @@ def in_blocks(
 ) -> list[Result]:
     """Cut items into contiguous blocks of almost equal size, one per worker, and work on each.
 
-    A forked worker has `work`, and all it refers to, in memory that it shares with this process;
-    where processes cannot be forked, and for a cluster, `work` is pickled. Items and results always
-    are.
+    A forked worker shares `work`, and all it refers to, with the memory of this process. Where
+    processes cannot be forked, and for a cluster, `work` is pickled. Items and results are pickled
+    for every worker.
 
     Args:
-        work: Turns a block into its result; it says what it has done by `advance`.
+        work: Turns a block into its result; it calls `advance` to report progress.
         items: What is divided, such as seeds.
-        title: What the progress is called.
-        total: How many units there are to do for all items together.
+        title: Label of the progress.
+        total: How many units of work all items have together.
         unit: What is counted, in the singular, such as "epoch".
-        alone: Keep all items in one block, as a GPU needs it; without a cluster, in this process.
+        alone: Keep all items in one block, as a GPU needs. Without a cluster, this process works
+            on it.
 
     Returns:
         The results of the blocks, in the order of the items.
@@ -78,7 +79,7 @@ def in_blocks(
 
 
 def advance(units: int) -> None:
-    """Say, from within the work on a block, that so many more units are done."""
+    """Report, from within the work on a block, that this many more units are done."""
     _advance.get()(units)
 
 
@@ -99,7 +100,7 @@ def workers() -> int:
 
 
 def contiguous(items: Sequence[Item], number: int) -> list[tuple[Item, ...]]:
-    """Cut items into so many blocks, fewer if there are fewer items."""
+    """Cut items into this number of contiguous blocks, or into fewer if there are fewer items."""
     number = min(number, len(items))
     cuts = [len(items) * place // number for place in range(number + 1)] if number else []
     return [tuple(items[start:end]) for start, end in pairwise(cuts)]
@@ -107,7 +108,7 @@ def contiguous(items: Sequence[Item], number: int) -> list[tuple[Item, ...]]:
 
 @contextmanager
 def _progress(title: str, total: int, unit: str, line_every: int) -> Iterator[Show]:
-    """Show what is done: by a bar on a terminal, elsewhere by a line per so many units."""
+    """Show progress: as a bar on a terminal, otherwise as one line every `line_every` units."""
     shown = 0
     with tqdm(
         total=total,
@@ -115,8 +116,8 @@ def _progress(title: str, total: int, unit: str, line_every: int) -> Iterator[Sh
         unit=unit,
         bar_format=BAR,
         dynamic_ncols=True,
-        miniters=0,  # also without progress, so that the time goes on
-        disable=None,  # unless on a terminal
+        miniters=0,  # redraw without progress as well, so that the clock runs on
+        disable=None,  # None: disabled unless on a terminal
     ) as bar:
 
         def show(done: int) -> None:
@@ -130,7 +131,7 @@ def _progress(title: str, total: int, unit: str, line_every: int) -> Iterator[Sh
 
 
 def _nowhere(units: int) -> None:
-    """Take no notice, where no stage is under way."""
+    """Ignore progress that is reported while no stage listens."""
 
 
 _advance: ContextVar[Callable[[int], None]] = ContextVar("_advance", default=_nowhere)

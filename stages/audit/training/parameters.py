@@ -1,4 +1,4 @@
-"""What params.yaml says of the audit."""
+"""What params.yaml says about the audit."""
 
 from typing import Annotated, Literal, Self
 
@@ -86,7 +86,7 @@ class FixedNormalization(Section):
 
 
 class Audit(Section):
-    """The recipes: the published protocol with its choices undone one by one, and explanations."""
+    """The recipes: some undo the published protocol's choices, others explain the results."""
 
     rates: Rates
     groups: Groups

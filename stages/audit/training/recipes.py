@@ -75,10 +75,10 @@ class RecipeParams(BaseModel):
         return Training.model_validate(training)
 
     def refuse_what_does_not_fit(self) -> None:
-        """Apply every recipe.
+        """Check that every recipe fits the core study's training.
 
         Raises:
-            PydanticCustomError: What a recipe says and what `training` says do not go together.
+            PydanticCustomError: A recipe and `training` contradict each other.
         """
         for name, recipe in self.audit.recipes.items():
             try:
