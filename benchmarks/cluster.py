@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/processed/mnist.npz"))
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    make_deterministic(0)
+    make_deterministic()
     data: Path = arguments.data
     prepared = load(Prepared, data, "preprocess") if data.is_file() else Data(data).prepared()
     declared = read_params(TrainParams, Path("params.yaml"))

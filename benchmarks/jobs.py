@@ -16,7 +16,7 @@ _here: OurStack
 def _begin(path: Path) -> None:
     """Set up a process's own stack."""
     global _here  # noqa: PLW0603 - a worker process has no other place for what it keeps
-    make_deterministic(0)
+    make_deterministic()
     _here = OurStack(Data(path), NETWORKS, "")
 
 

@@ -30,7 +30,7 @@ ROUNDS = 5
 def parts(data: Path) -> dict[str, float]:
     """Go through a stage with one epoch; time its parts, in seconds, and its memory, in MiB."""
     declared = read_params(TrainParams, Path("params.yaml"))
-    make_deterministic(0)
+    make_deterministic()
     epochs = declared.training.epochs
     one = declared.training.model_copy(update={"epochs": 1})
     once = declared.model_copy(update={"training": one})

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, model_validator
 from stages.audit.training.recipes import RecipeParams
 from stages.common.datasets import CLASSES, SIDE
 from stages.common.errors import UserError, run
-from stages.common.parameters import Split, broken_rule, checked, read_yaml
+from stages.common.parameters import CANDIDATE, Split, broken_rule, checked, read_yaml
 from stages.common.whole_files import whole_file
 from stages.diagnostics.parameters import MOST_PRODUCTS, DiagnoseParams
 from stages.results.parameters import AggregateParams
@@ -47,11 +47,6 @@ class Params(CandidateParams, DiagnoseParams, AggregateParams, RecipeParams):
                     f"audit.lower_threshold_accuracy.{dataset} is missing: "
                     f"give an accuracy from 0 up to, not including, 1"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _every_recipe_fits(self) -> Self:
-        self.refuse_what_does_not_fit()
         return self
 
 
@@ -125,7 +120,7 @@ def leftovers(params: Params, data: Path, metrics: Path) -> Iterator[Path]:
         metrics: The folder of runs/<dataset>/<rate> and of audit/cells/<dataset>/<recipe>/<group>.
     """
     audit = params.audit
-    rates: Tree = {rate: {} for rate in ("candidate", *map(str, params.learning_rates))}
+    rates: Tree = {rate: {} for rate in (CANDIDATE, *map(str, params.learning_rates))}
     groups: Tree = {str(group): {} for group in audit.groups}
     first: Tree = {str(audit.groups[0]): {}}
     cells: Tree = dict.fromkeys(audit.ladder, groups) | dict.fromkeys(audit.apart, first)
@@ -154,16 +149,13 @@ def visible(folder: Path) -> list[Path]:
 
 
 def remove(leftover: Path) -> None:
-    """Delete a folder with all that it holds, or a file.
+    """Delete a folder with all that it holds.
 
     Raises:
         UserError: It cannot be deleted.
     """
     try:
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
+        shutil.rmtree(leftover)
     except OSError as error:
         raise UserError(
             f"{leftover}, which params.yaml no longer names, cannot be removed "

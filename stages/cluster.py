@@ -469,7 +469,7 @@ def work_on_block(connection: Connection) -> None:
         if told := versions.difference():
             answer = "refused", f"worker {platform.node()}: {told}"
         else:
-            make_deterministic(0)
+            make_deterministic()
             work, block = pickle.loads(stream, buffers=large)
             result = here(work, block, lambda done: connection.send(("done", done)))
             answer = "result", cloudpickle.dumps(result)

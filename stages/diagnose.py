@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from stages.common.datasets import Prepared, load
+from stages.common.datasets import Prepared, load_prepared
 from stages.common.errors import run
 from stages.common.parameters import CANDIDATE, read_params
 from stages.common.whole_files import whole_directory
@@ -28,6 +28,7 @@ def diagnose(finished: Run, prepared: Prepared, declared: DiagnoseParams) -> Mea
         declared: What is measured, and how it is judged how a network ended.
     """
     facts, steps = finished.facts, finished.steps
+    networks = outcomes(finished, declared.outcome)
     epochs = chosen_epochs(facts["epochs"], declared.diagnose.every_epochs)
     blocks = workers.in_blocks(
         partial(measure_block, run=finished, prepared=prepared, declared=declared),
@@ -37,7 +38,6 @@ def diagnose(finished: Run, prepared: Prepared, declared: DiagnoseParams) -> Mea
         unit="network epoch",
         alone=device_named(declared.device).type != "cpu",
     )
-    networks = outcomes(finished, declared.outcome)
     return Measured(
         facts,
         finished.history,
@@ -59,14 +59,10 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     declared = read_params(DiagnoseParams, arguments.params)
-    make_deterministic(0)
+    make_deterministic()
     place = Path(arguments.dataset, arguments.lr)
-    prepared = load(
-        Prepared,
-        arguments.data / "processed" / f"{arguments.dataset}.npz",
-        f"preprocess@{arguments.dataset}",
-    )
-    finished = run_files.load(arguments.data / "runs" / place)
+    prepared = load_prepared(arguments.data, arguments.dataset)
+    finished = run_files.load(arguments.data / "runs" / place, arguments.dataset)
     measured = diagnose(finished, prepared, declared)
     with whole_directory(arguments.data / "diagnostics" / place) as draft:
         diagnostics_files.save(measured, draft)

@@ -5,10 +5,9 @@ as well. DVC allows only one of the two for one file: hence the copy.
 """
 
 import argparse
-import shutil
 from pathlib import Path
 
-from stages.common.errors import UserError, run
+from stages.common.errors import reading, run
 from stages.common.parameters import CANDIDATE
 from stages.common.whole_files import whole_directory
 
@@ -23,14 +22,18 @@ def main() -> None:
     arguments = parser.parse_args()
     place = Path(arguments.dataset, arguments.lr)
     source = arguments.data / "diagnostics" / place
-    if not source.is_dir():
-        stage = f"diagnose@{arguments.dataset}-{arguments.lr}"
-        if arguments.lr == CANDIDATE:
-            stage = f"diagnose_candidate@{arguments.dataset}"
-        raise UserError(f"{source} does not exist: create it with: dvc repro {stage}")
-    with whole_directory(arguments.measured / place) as draft:
+    stage = f"diagnose@{arguments.dataset}-{arguments.lr}"
+    if arguments.lr == CANDIDATE:
+        stage = f"diagnose_candidate@{arguments.dataset}"
+    command = f"dvc repro --force --single-item {stage}"
+    contents = {}
+    with reading(source, command):
         for file in source.iterdir():
-            shutil.copyfile(file, draft / file.name)
+            with reading(file, command):
+                contents[file.name] = file.read_bytes()
+    with whole_directory(arguments.measured / place) as draft:
+        for name, content in contents.items():
+            (draft / name).write_bytes(content)
 
 
 if __name__ == "__main__":

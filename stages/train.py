@@ -5,7 +5,7 @@ import math
 from functools import partial
 from pathlib import Path
 
-from stages.common.datasets import Prepared, load
+from stages.common.datasets import load_prepared
 from stages.common.errors import UserError, run
 from stages.common.parameters import CANDIDATE, read_params
 from stages.common.whole_files import whole_directory
@@ -49,10 +49,8 @@ def main() -> None:
         declared = read_params(TrainParams, arguments.params)
         rate, name = number(arguments.lr), arguments.lr
         title = f"{dataset} at {rate:g}"
-    make_deterministic(declared.seeds[0])
-    prepared = load(
-        Prepared, arguments.data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}"
-    )
+    make_deterministic()
+    prepared = load_prepared(arguments.data, dataset)
     blocks = in_blocks(
         partial(train_block, prepared=prepared, rate=rate, declared=declared, dataset=dataset),
         declared.seeds,

@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def as_the_stages_do() -> None:
     """Compute as the stages do: in one thread, the same bits every time."""
-    make_deterministic(0)
+    make_deterministic()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -103,7 +103,7 @@ def test_core_trains_as_the_core_study_does(study: Path, monkeypatch: pytest.Mon
     for rate in RATES:
         stack = starting_stack(splits, core)
         expected = train_run(stack, splits, rate, core, dataset="mnist")
-        found = load(target / f"{rate:g}")
+        found = load(target / f"{rate:g}", "mnist", by_epoch=False)
         pd.testing.assert_frame_equal(found.history, expected.history, check_dtype=False)
         assert found.facts == expected.facts
         for name, values in expected.steps.items():
@@ -114,7 +114,7 @@ def test_a_group_has_the_seeds_from_its_first_on(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = trained(study, monkeypatch, "core", group=100)
-    assert load(target / "0.1").facts["seeds"] == [100, 101, 102, 103]
+    assert load(target / "0.1", "mnist", by_epoch=False).facts["seeds"] == [100, 101, 102, 103]
 
 
 def test_carried_networks_go_on_from_where_the_rate_before_left_them(
@@ -126,7 +126,7 @@ def test_carried_networks_go_on_from_where_the_rate_before_left_them(
     stack = starting_stack(splits, training)
     for rate in RATES:
         expected = train_run(stack, splits, rate, training, dataset="mnist")
-        found = load(target / f"{rate:g}")
+        found = load(target / f"{rate:g}", "mnist", by_epoch=False)
         pd.testing.assert_frame_equal(found.history, expected.history, check_dtype=False)
         for name, values in stack.arrays().items():
             assert found.parameters[name].shape == (1, *values.shape)
@@ -140,7 +140,7 @@ def test_a_recipe_by_epoch_keeps_the_parameters_after_every_epoch(
     training = applied(study, "large_1")
     splits = splits_of(study, training.normalization)
     expected = train_run(starting_stack(splits, training), splits, 0.2, training, dataset="mnist")
-    found = load(target / "0.2")
+    found = load(target / "0.2", "mnist")
     assert found.history.loc[:3, "learning_rate"].tolist() == pytest.approx(
         [0.2, *[0.2 * 0.26041667] * 3]
     )
@@ -174,8 +174,8 @@ def test_the_order_of_units_is_the_seeds_own(study: Path) -> None:
 
 
 def test_the_stage_trains_permuted_networks(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = load(trained(study, monkeypatch, "core") / "0.1")
-    permuted = load(trained(study, monkeypatch, "core_permuted") / "0.1")
+    drawn = load(trained(study, monkeypatch, "core") / "0.1", "mnist", by_epoch=False)
+    permuted = load(trained(study, monkeypatch, "core_permuted") / "0.1", "mnist", by_epoch=False)
     assert permuted.steps["loss"].tolist() != drawn.steps["loss"].tolist()
     np.testing.assert_allclose(permuted.steps["loss"][:5], drawn.steps["loss"][:5], rtol=1e-4)
 
@@ -223,7 +223,9 @@ def test_the_table_has_one_row_per_rate_and_seed_with_what_the_run_says_of_its_e
     assert table["seed"].tolist() == SEEDS * 3
     assert table["outcome"].tolist() == ["trained"] * 8 + ["lost"] * 4
     for rate, rows in table.groupby("learning_rate"):
-        history = load(target / f"{rate:g}").history.set_index(["epoch", "seed"])
+        history = load(target / f"{rate:g}", "mnist", by_epoch=False).history.set_index(
+            ["epoch", "seed"]
+        )
         for name in ("test_accuracy", "train_accuracy", "validation_accuracy"):
             expected = history.loc[3][name][SEEDS].tolist()
             assert rows[name].tolist() == pytest.approx(expected, rel=1e-5)
@@ -240,7 +242,7 @@ def test_a_loss_that_began_with_a_burst_is_told(
     table = pd.read_csv(measured(study, monkeypatch, "core") / "networks.csv")
     lost = table[table["outcome"] == "lost"]
     assert len(lost) == 4
-    norms = load(target / "40").steps["gradient_norm"]
+    norms = load(target / "40", "mnist", by_epoch=False).steps["gradient_norm"]
     steps = zip(lost["lost_step"].astype(int), range(4), strict=True)
     assert lost["began_with_burst"].tolist() == [
         float(not norms[step - 1, network] <= 50) for step, network in steps
@@ -290,7 +292,7 @@ def test_epochs_are_measured_on_all_training_examples(
     ]
     assert table["seed"].tolist() == [seed for seed in SEEDS for _ in range(4)]
     assert table["epoch"].tolist() == [1, 2, 3, 4] * 4
-    kept = load(target / "0.2")
+    kept = load(target / "0.2", "mnist")
     splits = splits_of(study, applied(study, "large_1").normalization)
     inputs, labels = splits.train.inputs[:], splits.train.labels
     for place, row in table.iterrows():

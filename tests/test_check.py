@@ -171,7 +171,8 @@ def test_another_file_of_parameters_may_be_named(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         1,
         "",
-        f"error: {other}: lr = -1: give a number above 0 and at most 1000000, such as 0.3\n",
+        f"error: {other}: lr = -1: give a number above 0 and at most 1000000, of at most 6 "
+        "digits, such as 0.3\n",
     )
 
 

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parent.parent
 WHOLE_NUMBER = "a whole number from 1 to 100000"
 SEED = "a whole number from 0 to 4294967295"
 SEEDS = "a list of 1 to 1000 different whole numbers, such as [42, 43]"
-RATE = "a number above 0 and at most 1000000, such as 0.3"
+RATE = "a number above 0 and at most 1000000, of at most 6 digits, such as 0.3"
 SHARE = "a number from 0 up to, not including, 1"
 SCHEDULE = "one of constant, notebook, step, drop, cosine, warmup, warmup_cosine"
 CLIPPING = "a finite number above 0, or nothing for no clipping"
@@ -67,8 +67,8 @@ VALUES = {
     "audit.lower_threshold_accuracy.kmnist": SHARE,
     "audit.lower_threshold_accuracy.digits": SHARE,
     "audit.recipes.clipped_steep.rates.0": RATE,
-    "audit.published_normalization.mnist.mean": "a finite number, such as 0.5",
-    "audit.published_normalization.mnist.deviation": "a finite number above 0",
+    "audit.published_normalization.mnist.mean": "a number from -1000 to 1000",
+    "audit.published_normalization.mnist.deviation": "a number from 0.001 to 1000",
 }
 OF_A_RECIPE = {
     "audit.recipes.clipped_steep.start": "one of fresh, carried",
@@ -78,8 +78,8 @@ OF_A_RECIPE = {
 }
 """Keys that may be left out, and have a value all the same."""
 OPTIONAL_VALUES = {
-    "normalization.mean": "a finite number, or nothing",
-    "normalization.deviation": "a finite number above 0, or nothing",
+    "normalization.mean": "a number from -1000 to 1000, or nothing",
+    "normalization.deviation": "a number from 0.001 to 1000, or nothing",
     "training.clip_norm": CLIPPING,
     "audit.recipes.clipped_steep.clip_norm": "a finite number above 0, or nothing",
     "audit.recipes.clipped_steep.epochs": f"{WHOLE_NUMBER}, or nothing",
@@ -328,7 +328,8 @@ def test_a_misspelt_key_is_told_before_the_one_that_it_was_to_be() -> None:
         ("split.seed", "4294967295"),
         ("network.hidden", "[1, 10000]"),
         ("network.hidden", str([7] * 100)),
-        ("normalization", "{mean: -1, deviation: 5e-324}"),
+        ("normalization", "{mean: -1000, deviation: 0.001}"),
+        ("normalization", "{mean: 1000, deviation: 1000}"),
         ("training.epochs", "1"),
         ("training.epochs", "100000"),
         ("training.batch_size", "1"),
@@ -383,7 +384,10 @@ def test_a_group_may_have_a_thousand_networks(tmp_path: Path) -> None:
         ("network.hidden.0", "0", "0"),
         ("network.hidden.0", "10001", "10001"),
         ("network.hidden.0", "16.0", "16.0"),
-        ("normalization.deviation", "0", "0"),
+        ("normalization.deviation", "0.0009", "0.0009"),
+        ("normalization.mean", "1000.1", "1000.1"),
+        ("normalization.mean", ".nan", ".nan"),
+        ("lr", "0.1234567", "0.1234567"),
         ("training.epochs", "0", "0"),
         ("training.epochs", "100001", "100001"),
         ("training.epochs", "10.0", "10.0"),

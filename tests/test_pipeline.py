@@ -228,7 +228,8 @@ def test_an_absent_device_is_named(repository: Path) -> None:
     change_params(repository, device="mps")
     output = run(repository, "dvc", "repro").stdout
     assert (
-        "error: params.yaml: device = mps: this machine has none; give auto or one of: " in output
+        "error: params.yaml: device = mps: this machine has no such device; give auto or one of: "
+        in output
     )
 
 

@@ -1,5 +1,6 @@
 """The stage that copies what was measured to where git keeps it."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,23 @@ def test_what_was_not_measured_is_named_and_nothing_is_written(
     with pytest.raises(UserError) as told:
         stage(*options)
     assert str(told.value) == (
-        f"data/diagnostics/mnist/{place} does not exist: create it with: dvc repro {maker}"
+        f"data/diagnostics/mnist/{place} does not exist: create it with: "
+        f"dvc repro --force --single-item {maker}"
     )
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("put", "told"),
+    [(os.mkfifo, "is neither a file nor a folder"), (os.mkdir, "is damaged ([Errno 21] Is a dir")],
+)
+def test_what_is_no_file_is_named_and_nothing_is_written(
+    tmp_path: Path, stage: Callable[..., None], put: Callable[[Path], None], told: str
+) -> None:
+    measured = tmp_path / "data" / "diagnostics" / "mnist" / "0.30"
+    measured.mkdir(parents=True)
+    put(measured / "history.csv")
+    with pytest.raises(UserError) as refused:
+        stage("--lr", "0.30")
+    assert str(refused.value).startswith(f"data/diagnostics/mnist/0.30/history.csv {told}")
     assert not (tmp_path / "runs").exists()

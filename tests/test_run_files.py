@@ -81,7 +81,7 @@ def test_a_run_is_read_back_as_it_was_written(saved: Path) -> None:
         "steps.npz",
         "parameters.npz",
     }
-    assert same(run_files.load(saved), made())
+    assert same(run_files.load(saved, "mnist"), made())
 
 
 FILES = ["run.json", "history.csv", "steps.npz", "parameters.npz"]
@@ -89,7 +89,7 @@ FILES = ["run.json", "history.csv", "steps.npz", "parameters.npz"]
 
 def refusal(folder: Path, command: str | None = None) -> str:
     with pytest.raises(UserError) as refused:
-        run_files.load(folder, command)
+        run_files.load(folder, "mnist", command)
     return str(refused.value)
 
 
@@ -117,8 +117,8 @@ def damaged(path: Path, what: str) -> str:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ([1, 2], "all of it: Input should be a valid dictionary or instance of Facts"),
-        ({"seeds": "all"}, "seeds: Input should be a valid list"),
+        ([1, 2], "all of it: Input should be an object"),
+        ({"seeds": "all"}, "seeds: Input should be a valid array"),
         ({"seeds": []}, "seeds: List should have at least 1 item after validation, not 0"),
         ({"seeds": [7, "3"]}, "seeds.1: Input should be a valid integer"),
         ({"epochs": 0}, "epochs: Input should be greater than 0"),
@@ -254,8 +254,9 @@ def test_a_last_layer_of_other_than_ten_classes_is_refused(saved: Path) -> None:
     [
         ("steps.npz", (5, 2), "(6, 2, …)"),
         ("steps.npz", (6, 3), "(6, 2, …)"),
-        ("parameters.npz", (2, 2, 4, 5), "(1, 2, …) or (3, 2, …)"),
-        ("parameters.npz", (3, 1, 4, 5), "(1, 2, …) or (3, 2, …)"),
+        ("parameters.npz", (2, 2, 4, 5), "(3, 2, …)"),
+        ("parameters.npz", (3, 1, 4, 5), "(3, 2, …)"),
+        ("parameters.npz", (1, 2, 4, 5), "(3, 2, …)"),
     ],
 )
 def test_arrays_of_another_shape_are_refused(
@@ -293,7 +294,9 @@ def test_a_number_without_end_and_a_file_nested_without_end_are_refused(saved: P
     assert refusal(saved).startswith(f"{path} is damaged (")
     facts = saved / "run.json"
     facts.write_text("[" * 100_000, encoding="utf-8")
-    assert refusal(saved).startswith(f"{facts} is damaged (maximum recursion depth ")
+    assert refusal(saved).startswith(
+        f"{facts} is damaged (all of it: Invalid JSON: recursion limit exceeded "
+    )
 
 
 @pytest.mark.parametrize("name", ["steps.npz", "parameters.npz"])

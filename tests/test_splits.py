@@ -47,12 +47,6 @@ def test_the_first_examples_are_taken(prepared: Prepared) -> None:
     assert first.labels.tolist() == prepared.train_labels[:7].tolist()
 
 
-def test_splits_for_training_alone_have_no_other_examples(prepared: Prepared) -> None:
-    splits = Splits.of(prepared, OWN, CPU).training_only()
-    sizes = [len(split.labels) for split in (splits.train, splits.validation, splits.test)]
-    assert sizes == [len(split.inputs) for split in vars(splits).values()] == [91, 0, 0]
-
-
 def test_scores_are_those_of_the_splits_own_labels(prepared: Prepared) -> None:
     stack = Stack.initialized((784, 6, 10), [1, 2])
     for split in vars(Splits.of(prepared, OWN, CPU)).values():
@@ -67,7 +61,7 @@ def test_an_absent_device_is_refused_with_those_there_are() -> None:
         device_named("cuda")
     here = "mps, cpu" if torch.backends.mps.is_available() else "cpu"
     assert str(refused.value) == (
-        f"params.yaml: device = cuda: this machine has none; give auto or one of: {here}"
+        f"params.yaml: device = cuda: this machine has no such device; give auto or one of: {here}"
     )
 
 

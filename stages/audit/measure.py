@@ -11,13 +11,13 @@ import torch
 
 from stages.audit.training.parameters import Recipe
 from stages.audit.training.recipes import RecipeParams
-from stages.common.datasets import Prepared, load
+from stages.common.datasets import Prepared, load_prepared
 from stages.common.errors import run
 from stages.common.parameters import read_params
 from stages.common.tables import csv_text
 from stages.common.whole_files import whole_directory
 from stages.diagnostics import features
-from stages.diagnostics.outcomes import outcomes
+from stages.diagnostics.outcomes import burst_steps, outcomes
 from stages.diagnostics.parameters import Diagnose, Outcome
 from stages.training import run_files, workers
 from stages.training.device import device_named, make_deterministic
@@ -79,14 +79,11 @@ def began_with_burst(ended: run_files.Run, lost_step: pd.Series, rule: Outcome) 
     Args:
         ended: The run.
         lost_step: By seed, from 1; missing where a network was not lost.
-        rule: A gradient norm above its `burst_gradient_norm`, or NaN, counts as a burst.
+        rule: What counts as a burst.
     """
-    norms = ended.steps["gradient_norm"]
-    # A norm that is NaN is not within the bound either.
+    burst = burst_steps(ended, rule)
     told = [
-        pd.NA
-        if pd.isna(step)
-        else int(not norms[int(step) - 1, network] <= rule.burst_gradient_norm)
+        pd.NA if pd.isna(step) else int(burst[int(step) - 1, network])
         for network, step in enumerate(lost_step)
     ]
     return pd.Series(told, index=lost_step.index, dtype="Int64")
@@ -223,16 +220,18 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset, name, group = arguments.dataset, arguments.recipe, arguments.group
     declared = read_params(MeasureParams, arguments.params)
-    recipe, seeds = declared.recipe(name), declared.seeds_of(group)
-    make_deterministic(seeds[0])
-    prepared = load(
-        Prepared, arguments.data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}"
-    )
+    recipe = declared.recipe(name)
+    declared.seeds_of(group)  # refuses a group that is not one
+    make_deterministic()
+    prepared = load_prepared(arguments.data, dataset)
     place = Path(dataset, name, str(group))
     stage = "train" if name in declared.audit.ladder else "train_apart"
     command = f"dvc repro --force --single-item audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
     folder = arguments.data / "audit" / place
-    runs = [run_files.load(folder / f"{rate:g}", command) for rate in declared.rates_of(recipe)]
+    runs = [
+        run_files.load(folder / f"{rate:g}", dataset, command, by_epoch=recipe.by_epoch)
+        for rate in declared.rates_of(recipe)
+    ]
     tables = tables_of(runs, prepared, declared, recipe)
     with whole_directory(arguments.cells / place) as draft:
         for kind, table in tables.items():

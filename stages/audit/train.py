@@ -12,7 +12,7 @@ import torch
 
 from stages.audit.training.parameters import Recipe
 from stages.audit.training.recipes import RecipeParams
-from stages.common.datasets import Prepared, load
+from stages.common.datasets import Prepared, load_prepared
 from stages.common.errors import run
 from stages.common.parameters import Rate, read_params
 from stages.common.whole_files import whole_directory
@@ -51,7 +51,6 @@ def train_chains(
         declared: How they are trained; its seeds are replaced.
         name: The dataset's name.
     """
-    make_deterministic(block[0].seed)
     splits = Splits.of(prepared, declared.normalization, device_named(declared.device))
     runs = []
     for rates, alike in groupby(sorted(block), key=lambda each: each.rates):
@@ -113,9 +112,8 @@ def main() -> None:
     declared = read_params(RecipeParams, arguments.params)
     recipe, seeds = declared.recipe(arguments.recipe), declared.seeds_of(arguments.group)
     training, rates = declared.applied(recipe, dataset, seeds), declared.rates_of(recipe)
-    prepared = load(
-        Prepared, arguments.data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}"
-    )
+    make_deterministic()
+    prepared = load_prepared(arguments.data, dataset)
     blocks = in_blocks(
         partial(train_chains, recipe=recipe, prepared=prepared, declared=training, name=dataset),
         chains(recipe, rates, seeds),

@@ -1,7 +1,7 @@
 """A dataset on disk: the arrays as published, and the three-way split that training reads."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -48,7 +48,12 @@ Arrays = TypeVar("Arrays", Published, Prepared)
 
 def save(arrays: Published | Prepared, path: Path) -> None:
     """Write the arrays into one compressed file without pickles; equal arrays give equal bytes."""
-    np.savez_compressed(path, allow_pickle=False, **asdict(arrays))
+    np.savez_compressed(path, allow_pickle=False, **vars(arrays))
+
+
+def load_prepared(data: Path, dataset: str) -> Prepared:
+    """Read the splits of a dataset, as `load` does, from the folder that holds processed/."""
+    return load(Prepared, data / "processed" / f"{dataset}.npz", f"preprocess@{dataset}")
 
 
 def load(kind: type[Arrays], path: Path, stage: str) -> Arrays:
@@ -107,9 +112,13 @@ def read_arrays(path: Path, command: str) -> dict[str, NDArray[Any]]:
     with reading(path, command):
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                arrays = {name: archive[name] for name in archive.files}
         except OSError:
             raise
         except Exception as error:
             # NumPy lets Python parse an array's header, so a damaged one can raise any error.
             raise ValueError(str(error)) from None
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} is not an array")
+        return arrays

@@ -21,8 +21,8 @@ def reading(path: Path, command: str) -> Iterator[None]:
         command: The command that makes the file, for the error message.
 
     Raises:
-        UserError: The block raised an `OSError` or a `ValueError`, or the path is a pipe or a
-            device, which a reader might wait on for ever.
+        UserError: The block raised an `OSError`, a `TypeError` or a `ValueError`, or the path is a
+            pipe or a device, which a reader might wait on for ever.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -31,7 +31,7 @@ def reading(path: Path, command: str) -> Iterator[None]:
     except FileNotFoundError as error:
         absent = error.filename or path
         raise UserError(f"{absent} does not exist: create it with: {command}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged ({reason}): recreate it with: {command}") from None
 

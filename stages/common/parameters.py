@@ -28,8 +28,8 @@ Declared = TypeVar("Declared", bound=BaseModel)
 
 CANDIDATE = "candidate"
 """The folder of the runs at the rate `lr`. A grid rate's folder has the rate as its name."""
-LARGEST_RATE = 1_000_000
-"""A rate names a folder, so it has few digits."""
+LARGEST_RATE, RATE_DIGITS = 1_000_000, 6
+"""A rate names a folder, so it has few digits: as many as tables show."""
 MOST_RATES = 100
 """DVC takes a second per rate to read its pipeline."""
 MOST_KEYS = 10_000
@@ -59,7 +59,11 @@ def all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _rate(value: Any) -> int | float:
     """Keep an integer an integer: DVC names the folder of rate 1 "1", and that of 1.0 "1.0"."""
-    if type(value) not in (int, float) or not 0 < value <= LARGEST_RATE:
+    if (
+        type(value) not in (int, float)
+        or not 0 < value <= LARGEST_RATE
+        or float(f"{value:.{RATE_DIGITS}g}") != value
+    ):
         raise ValueError  # without the value, which pydantic would write out at any length
     return value  # type: ignore[no-any-return]
 
@@ -74,7 +78,10 @@ Positive = Annotated[
 Rate = Annotated[
     int | float,
     PlainValidator(_rate),
-    Field(description=f"a number above 0 and at most {LARGEST_RATE}, such as 0.3"),
+    Field(
+        description=f"a number above 0 and at most {LARGEST_RATE}, of at most {RATE_DIGITS} "
+        "digits, such as 0.3"
+    ),
 ]
 Rates = Annotated[
     tuple[Rate, ...],
@@ -156,7 +163,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): restore it with git restore {path}"
         ) from None
-    except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (YAMLError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid YAML ({_told(error)}): "
             f"fix it, or restore it with git restore {path}"
@@ -232,7 +239,7 @@ def _dotted(place: Sequence[int | str]) -> str:
 def _shown(value: Any) -> str:
     """Show a value on one line, cut to `SHOWN` characters, with NaN and infinity as in YAML."""
     text = ""
-    encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=str)
+    encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, skipkeys=True, default=str)
     for part in encoder.iterencode(value):
         text += NOT_FINITE.get(part, part)
         if len(text) > SHOWN:

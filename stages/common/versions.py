@@ -62,7 +62,10 @@ def other_python(listed: Path = LISTED) -> str | None:
 
 def _listed(path: Path) -> list[tuple[str, str]]:
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [(name, wanted) for name, _, wanted in (line.partition("==") for line in lines)]
+    return [
+        (name, wanted)
+        for name, _, wanted in (line.partition("==") for line in lines if line.strip())
+    ]
 
 
 def write_installed(listed: Path = LISTED) -> None:

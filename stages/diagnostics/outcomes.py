@@ -46,18 +46,20 @@ def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
         run: The run, whole.
         rule: The thresholds.
 
+    Raises:
+        UserError: `rule` has no threshold for the run's dataset.
+
     Returns:
         A table with the columns `NETWORKS` of `stages.diagnostics.diagnostics_files`. Steps and
         epochs count from 1. `running_accuracy` is that of the last step, missing where the network
         no longer took it; `peak_gradient_norm` is the largest finite one of the run.
     """
-    facts, norms, loss = run.facts, run.steps["gradient_norm"], run.steps["loss"]
+    facts, loss = run.facts, run.steps["loss"]
     per_epoch = facts["steps_per_epoch"]
     window = running_window(facts["batch_size"], per_epoch)
     running = running_accuracy(run.steps["accuracy"], window)
     good = running >= rule.trained_accuracy
-    # A norm that is NaN is not within the bound either.
-    burst = ~(norms <= rule.burst_gradient_norm) | ~np.isfinite(loss)
+    burst = burst_steps(run, rule)
     finite = np.isfinite(loss[-1]) & finite_parameters(run)
     trained = finite & good[-1]
     silent = silent_since(run.steps["layer_gradient_norm"])
@@ -65,7 +67,7 @@ def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
     lost = ~trained & ((burst | good).any(axis=0) | dead)
     began = lost_steps(burst, good, np.where(dead, silent, np.inf), window)
     lost_step = np.where(lost, began, np.nan)
-    threshold = rule.threshold_accuracy[facts["dataset"]]
+    threshold = rule.threshold_of(facts["dataset"])
     columns = {
         "seed": facts["seeds"],
         "outcome": np.select([trained, lost], ["trained", "lost"], "undertrained"),
@@ -74,9 +76,16 @@ def outcomes(run: Run, rule: Outcome) -> pd.DataFrame:
         "lost_how": pd.Series(np.where(finite, "collapsed", "exploded")).where(lost),
         "running_accuracy": running[-1],
         "steps_to_threshold": steps_to_threshold(run, running[:per_epoch], threshold),
-        "peak_gradient_norm": peaks(norms),
+        "peak_gradient_norm": peaks(run.steps["gradient_norm"]),
     }
     return pd.DataFrame(columns).astype(NETWORKS)
+
+
+def burst_steps(run: Run, rule: Outcome) -> NDArray[np.bool_]:
+    """Tell of each step whether it was a burst, as in `outcomes`, (steps, networks)."""
+    norms, loss = run.steps["gradient_norm"], run.steps["loss"]
+    bound = np.float64(rule.burst_gradient_norm)  # which float32 might not hold
+    return (norms > bound) | ~np.isfinite(norms) | ~np.isfinite(loss)
 
 
 def running_window(batch_size: int, steps_per_epoch: int) -> int:

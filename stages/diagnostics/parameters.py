@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from stages.common.datasets import DatasetName
+from stages.common.errors import UserError
 from stages.common.parameters import Count, Positive, Section, Share
 from stages.training.parameters import Device, Normalization
 
@@ -34,6 +35,20 @@ class Outcome(Section):
     ]
     trained_accuracy: Share
     burst_gradient_norm: Annotated[Positive, Field(description="a gradient norm above 0")]
+
+    def threshold_of(self, dataset: str) -> float:
+        """Look up the accuracy that counts as learned.
+
+        Raises:
+            UserError: There is none for this dataset.
+        """
+        found: float | None = self.threshold_accuracy.get(dataset)  # type: ignore[call-overload]
+        if found is None:
+            raise UserError(
+                f"params.yaml: outcome.threshold_accuracy.{dataset} is missing: "
+                f"give an accuracy from 0 up to, not including, 1"
+            )
+        return found
 
 
 class DiagnoseParams(BaseModel):

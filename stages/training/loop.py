@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stages.common.datasets import CLASSES, Prepared
 from stages.training import run_files, training_log, workers
-from stages.training.device import device_named, make_deterministic
+from stages.training.device import device_named
 from stages.training.parameters import Training, TrainParams
 from stages.training.schedule import factors
 from stages.training.sgd import Pass, StochasticGradientDescent
@@ -91,14 +91,14 @@ def _train_epoch(
     by_step = training_log.Steps.of(this).spread(running, stack.size)
     # Where all logits are NaN, argmax returns class 0: a network that no longer takes steps gets
     # that class's share as its accuracy.
-    first_class = float((train.labels == 0).double().mean())
+    first_class = float((train.labels == 0).cpu().double().mean())
     return training_log.Epoch(
         train=score(this.predictions).spread(running, stack.size, first_class),
         validation=splits.validation.scores_of(stack),
         test=splits.test.scores_of(stack),
         learning_rates=rates[-1],
         steps=by_step,
-        noise_scale=by_step.noise_scale(recipe.batch_size),
+        noise_scale=by_step.noise_scale(min(recipe.batch_size, len(train.labels))),
     )
 
 
@@ -128,7 +128,6 @@ def train_block(
         dataset: Its name.
     """
     chosen = declared.model_copy(update={"seeds": tuple(seeds)})
-    make_deterministic(seeds[0])
     splits = Splits.of(prepared, chosen.normalization, device_named(chosen.device))
     return train_run(starting_stack(splits, chosen), splits, rate, chosen, dataset=dataset)
 

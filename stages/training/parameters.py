@@ -6,7 +6,6 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from stages.common.parameters import (
     Count,
-    Finite,
     Positive,
     Rate,
     Section,
@@ -36,6 +35,15 @@ ClipNorm = Annotated[
 ]
 
 
+Mean = Annotated[
+    float, Field(strict=True, ge=-1000, le=1000, description="a number from -1000 to 1000")
+]
+"""Of pixels scaled to 0–1. Wider bounds would let normalized pixels overflow."""
+Deviation = Annotated[
+    float, Field(strict=True, ge=0.001, le=1000, description="a number from 0.001 to 1000")
+]
+
+
 class Network(Section):
     """The shape between the pixels and the ten classes."""
 
@@ -52,8 +60,10 @@ class Network(Section):
 class Normalization(Section):
     """Mean and deviation that normalize pixels scaled to 0–1; None: the training split's own."""
 
-    mean: Annotated[Finite | None, Field(description="a finite number, or nothing")]
-    deviation: Annotated[Positive | None, Field(description="a finite number above 0, or nothing")]
+    mean: Annotated[Mean | None, Field(description="a number from -1000 to 1000, or nothing")]
+    deviation: Annotated[
+        Deviation | None, Field(description="a number from 0.001 to 1000, or nothing")
+    ]
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:

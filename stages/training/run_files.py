@@ -1,8 +1,8 @@
 """What training leaves in data/runs/<dataset>/<rate>/, and how the later stages read it."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -114,30 +114,33 @@ def with_one_nan(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.isnan(array), np.float32(np.nan), array)
 
 
-def load(folder: Path, command: str | None = None) -> Run:
+def load(folder: Path, dataset: str, command: str | None = None, *, by_epoch: bool = True) -> Run:
     """Read a run that `save` wrote.
 
     Args:
-        folder: The run's folder, below a folder with the dataset's name.
+        folder: The run's folder.
+        dataset: The dataset that the run has to be of.
         command: The command that recreates the run, for the error message; by default the one for
             data/runs.
+        by_epoch: Whether it has the parameters after every epoch, or only those at the end.
 
     Raises:
         UserError: A part is absent or damaged; names the file and the command.
     """
     command = command or remedy(folder)
     facts = read_facts(folder / "run.json", command)
-    if (dataset := facts["dataset"]) not in folder.parts:
+    if facts["dataset"] != dataset:
         raise UserError(
-            f"{folder / 'run.json'} is of the dataset {dataset}: recreate it with: {command}"
+            f"{folder / 'run.json'} is of the dataset {facts['dataset']}: "
+            f"recreate it with: {command}"
         )
     networks, epochs = len(facts["seeds"]), facts["epochs"]
-    steps, ends = epochs * facts["steps_per_epoch"], {epochs + 1, 1}
+    steps, kept = epochs * facts["steps_per_epoch"], epochs + 1 if by_epoch else 1
     return Run(
         facts,
         history=_read_history(folder / "history.csv", facts, command),
-        steps=_read_arrays(folder / "steps.npz", STEPS, {steps}, networks, command),
-        parameters=_read_parameters(folder / "parameters.npz", ends, networks, command),
+        steps=_read_steps(folder / "steps.npz", (steps, networks), command),
+        parameters=_read_parameters(folder / "parameters.npz", (kept, networks), command),
     )
 
 
@@ -153,37 +156,44 @@ def read_facts(path: Path, command: str) -> dict[str, Any]:
     """
     with reading(path, command):
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            Facts.model_validate(facts)
+            return Facts.model_validate_json(path.read_text(encoding="utf-8")).model_dump()
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "all of it"
             raise ValueError(f"{place}: {first['msg']}") from None
-        except RecursionError as error:
-            raise ValueError(str(error)) from None
-        return facts
 
 
 def _read_history(path: Path, facts: dict[str, Any], command: str) -> pd.DataFrame:
-    per_epoch = facts["steps_per_epoch"]
-    rows = [
-        (seed, epoch, epoch * per_epoch)
-        for seed in facts["seeds"]
-        for epoch in range(1, facts["epochs"] + 1)
-    ]
+    seeds, epochs, per_epoch = facts["seeds"], facts["epochs"], facts["steps_per_epoch"]
     with reading(path, command):
         table = read_table(path, HISTORY)
-        if [*table[["seed", "epoch", "step"]].itertuples(index=False, name=None)] != rows:
+        found = table[["seed", "epoch", "step"]].itertuples(index=False, name=None)
+        # The length first: a damaged run.json may name any number of epochs.
+        if len(table) != len(seeds) * epochs or [*found] != [
+            (seed, epoch, epoch * per_epoch) for seed, epoch in product(seeds, range(1, epochs + 1))
+        ]:
             raise ValueError("its seeds, epochs and steps are not those of run.json")
         return table
 
 
-def _read_parameters(path: Path, lengths: set[int], networks: int, command: str) -> Arrays:
-    """Read the weights and biases of every layer, numbered from 0."""
-    layers = range(len(read_arrays(path, command)) // 2)
-    names = [f"{kind}_{layer}" for layer in layers for kind in ("weight", "bias")]
-    arrays = _read_arrays(path, names, lengths, networks, command)
+def _read_steps(path: Path, shape: tuple[int, int], command: str) -> Arrays:
+    """Read the quantities of `STEPS`."""
+    arrays = read_arrays(path, command)
     with reading(path, command):
+        _check_arrays(arrays, STEPS, shape)
+        for name, array in arrays.items():
+            if array.ndim != 2 + (name == "layer_gradient_norm"):
+                raise ValueError(f"{name} has {array.ndim} dimensions")
+    return arrays
+
+
+def _read_parameters(path: Path, shape: tuple[int, int], command: str) -> Arrays:
+    """Read the weights and biases of every layer, numbered from 0."""
+    arrays = read_arrays(path, command)
+    layers = range(len(arrays) // 2)
+    names = [f"{kind}_{layer}" for layer in layers for kind in ("weight", "bias")]
+    with reading(path, command):
+        _check_arrays(arrays, names, shape)
         width = SIDE**2
         for layer in layers:
             weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
@@ -199,23 +209,15 @@ def _read_parameters(path: Path, lengths: set[int], networks: int, command: str)
     return arrays
 
 
-def _read_arrays(
-    path: Path, names: Iterable[str], lengths: set[int], networks: int, command: str
-) -> Arrays:
-    """Read arrays of these names that all have one of these lengths, and as many networks."""
-    arrays = read_arrays(path, command)
-    with reading(path, command):
-        if {*arrays} != {*names}:
-            raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
-        for name, array in arrays.items():
-            if array.ndim < 2 or len(array) not in lengths or array.shape[1] != networks:
-                expected = " or ".join(f"({length}, {networks}, …)" for length in sorted(lengths))
-                raise ValueError(f"{name} has the shape {array.shape}, not {expected}")
-            if array.dtype != np.float32:
-                raise ValueError(f"{name} is {array.dtype}, not float32")
-            if name in STEPS and array.ndim != 2 + (name == "layer_gradient_norm"):
-                raise ValueError(f"{name} has {array.ndim} dimensions")
-    return arrays
+def _check_arrays(arrays: Arrays, names: Iterable[str], shape: tuple[int, int]) -> None:
+    """See that arrays have these names, the type float32, and shapes that begin like this one."""
+    if {*arrays} != {*names}:
+        raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
+    for name, array in arrays.items():
+        if array.shape[:2] != shape:
+            raise ValueError(f"{name} has the shape {array.shape}, not ({shape[0]}, {shape[1]}, …)")
+        if array.dtype != np.float32:
+            raise ValueError(f"{name} is {array.dtype}, not float32")
 
 
 def remedy(folder: Path, stage: str = "train", candidate_stage: str = "candidate") -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from stages.common.datasets import Images, Labels, Prepared
 from stages.training.parameters import Normalization
 from stages.training.pixels import Pixels
-from stages.training.stack import Predictions, Scores, Stack, score
+from stages.training.stack import Scores, Stack, score
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,9 @@ class Examples:
         images = replace(self.inputs, bytes=self.inputs.bytes[:count])
         return Examples(images, self.labels[:count])
 
-    def predictions_of(self, stack: Stack) -> Predictions:
-        """Ask every network of a stack about every example."""
-        return stack.predict(self.inputs, self.labels)
-
     def scores_of(self, stack: Stack) -> Scores:
         """Score every network of a stack."""
-        return score(self.predictions_of(stack))
+        return score(stack.predict(self.inputs, self.labels))
 
 
 @dataclass(frozen=True)
@@ -66,8 +62,3 @@ class Splits:
             validation=ready(prepared.validation_images, prepared.validation_labels),
             test=ready(prepared.test_images, prepared.test_labels),
         )
-
-    def training_only(self) -> "Splits":
-        """Keep the training split alone, for callers that do not need the scores on the others."""
-        nothing = self.train.first(0)
-        return Splits(self.train, nothing, nothing)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.training.run_files import SPLITS
 from stages.training.sgd import Pass
 from stages.training.stack import Scores
 
@@ -119,7 +120,7 @@ def history(epochs: Sequence[Epoch], seeds: Sequence[int]) -> pd.DataFrame:
             "step": number * len(epoch.steps.loss),
             "learning_rate": epoch.learning_rates.numpy(),
         }
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             for name, values in getattr(epoch, split)._asdict().items():
                 columns[f"{split}_{name}"] = values.numpy()
         for quantity in ("gradient_norm", "relative_update"):

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from stages.common import lifetime
 from stages.common.errors import UserError
+from stages.training.device import make_deterministic
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,7 +29,11 @@ Show = Callable[[int], None]
 
 CLUSTER = "DASK_SCHEDULER_ADDRESS"
 """Dask's own variable: the address of a cluster's scheduler."""
+FORKS = sys.platform == "linux"
+"""A worker forked after its imports is there in milliseconds. Elsewhere forking is not safe."""
 SECONDS_BETWEEN_LOOKS = 0.1
+LONGEST_NUMBER = 10
+"""Digits of WORKERS: Python refuses to read endless numbers."""
 BAR = "{desc}: {n_fmt} of {total_fmt} {unit}s |{bar}| {elapsed} so far, {remaining} left"
 
 
@@ -92,7 +97,7 @@ def workers() -> int:
     said = os.environ.get("WORKERS")
     if said is None:
         return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if not (said.isdecimal() and int(said) > 0):
+    if not (said.isdecimal() and len(said) < LONGEST_NUMBER and int(said) > 0):
         raise UserError(
             f"WORKERS = {said}: give a whole number, 1 or more, or unset it to use every core"
         )
@@ -183,9 +188,7 @@ def _side_by_side(
 
 def _executor(number: int, work: Callable[[Any], Any], done: MutableSequence[int]) -> Executor:
     """Make an executor of so many processes, each ready to work on blocks by `_in_worker`."""
-    # Forked after its imports, a worker is there in milliseconds. Elsewhere fork is not safe.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    context = multiprocessing.get_context(method)
+    context = multiprocessing.get_context("fork" if FORKS else "spawn")
     return ProcessPoolExecutor(number, context, initializer=_begin_worker, initargs=(work, done))
 
 
@@ -195,6 +198,8 @@ _worker: ContextVar[tuple[Callable[[Any], Any], MutableSequence[int]]] = Context
 
 def _begin_worker(work: Callable[[Any], Any], done: MutableSequence[int]) -> None:
     lifetime.end_with_parent()
+    if not FORKS:  # a forked worker has the settings of its stage
+        make_deterministic()
     _worker.set((work, done))
 
 

@@ -7,7 +7,6 @@ from pydantic import AfterValidator, Field, model_validator
 from stages.common.datasets import DatasetName
 from stages.common.parameters import (
     Count,
-    Finite,
     Positive,
     Rates,
     Section,
@@ -16,7 +15,7 @@ from stages.common.parameters import (
     all_different,
     broken_rule,
 )
-from stages.training.parameters import Decay, ScheduleName
+from stages.training.parameters import Decay, Deviation, Mean, ScheduleName
 
 RecipeName = Annotated[
     str,
@@ -81,8 +80,8 @@ class Recipe(Section):
 class FixedNormalization(Section):
     """What pixels, scaled to 0–1, are centred and divided by."""
 
-    mean: Finite
-    deviation: Positive
+    mean: Mean
+    deviation: Deviation
 
 
 class Audit(Section):
@@ -125,4 +124,9 @@ class Audit(Section):
                     f"give first seeds that are further apart"
                 )
             first = other
+        if first + self.networks > 2**32:
+            raise broken_rule(
+                f"group {first} has seeds above 4294967295, as each has {self.networks}: "
+                f"give a smaller first seed"
+            )
         return self

@@ -1,6 +1,8 @@
 """What a recipe of the audit means for training."""
 
-from pydantic import BaseModel, ValidationError
+from typing import Self
+
+from pydantic import BaseModel, ValidationError, model_validator
 
 from stages.audit.training.parameters import Audit, Recipe
 from stages.common.errors import UserError
@@ -74,14 +76,11 @@ class RecipeParams(BaseModel):
         training["schedule"] |= schedule
         return Training.model_validate(training)
 
-    def refuse_what_does_not_fit(self) -> None:
-        """Check that every recipe fits the core study's training.
-
-        Raises:
-            PydanticCustomError: A recipe and `training` contradict each other.
-        """
+    @model_validator(mode="after")
+    def _every_recipe_fits(self) -> Self:
         for name, recipe in self.audit.recipes.items():
             try:
                 self.changed(recipe)
             except ValidationError as error:
                 raise broken_rule(f"audit.recipes.{name}: {error.errors()[0]['msg']}") from None
+        return self
