@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common import tables
 from stages.common.errors import reading
+from stages.common.tables import read_table
 from stages.figures.curves import PANELS
 from stages.figures.features import QUANTITIES
 from stages.figures.study import WHICH_NETWORK, WHICH_RUN, RunKey, RunSteps, Study
@@ -28,32 +28,16 @@ FIRST_EPOCH = {"step", "gradient_norm"}
 BURSTS = {"seed", "step", "loss", "gradient_norm"}
 
 
-def read_table(path: Path, columns: Iterable[str], command: str = "dvc repro") -> pd.DataFrame:
-    """Read a table that must have some columns.
-
-    Args:
-        path: A CSV file.
-        columns: What it must have.
-        command: What makes it.
-
-    Raises:
-        UserError: It is absent, damaged or lacks a column.
-    """
-    with reading(path, command):
-        table = tables.read_table(path, {}, more=True)
-        if absent := ", ".join(sorted({*columns} - {*table})):
-            raise ValueError(f"it lacks the columns {absent}")
-        return table
-
-
 def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Read a table that must have some columns, and numbers in all but those of `TEXTS`.
 
     Raises:
         UserError: It is absent, damaged, lacks a column or holds text where numbers belong.
     """
-    table = read_table(path, columns)
     with reading(path, "dvc repro"):
+        table = read_table(path, {}, more=True)
+        if absent := ", ".join(sorted({*columns} - {*table})):
+            raise ValueError(f"it lacks the columns {absent}")
         for name in table:
             if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
                 raise ValueError(f"{name} holds what is no number")

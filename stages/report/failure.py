@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from stages.audit.drawing.failure import recipe_colour
-from stages.audit.judging.rungs import TITLES
+from stages.audit.judging.rungs import named
 from stages.figures.theme import title
 from stages.report.chart import UNKNOWN, Chart, Key, Panel, Row, Table, number, share_axis
 from stages.report.look import both
@@ -35,7 +35,7 @@ def failure(summary: pd.DataFrame, shares: pd.DataFrame, curves: pd.DataFrame) -
     panels = [panel(dataset, recipes) for dataset in summary["dataset"].unique()]
     columns = ["dataset", "recipe", "learning_rate", "share", "low", "high"]
     data = {
-        "shares": shares[[*columns, "networks", "lost"]].assign(name=shares["recipe"].map(TITLES)),
+        "shares": shares[[*columns, "networks", "lost"]].assign(name=shares["recipe"].map(named)),
         "curves": curves[columns],
     }
     return Chart(
@@ -45,7 +45,7 @@ def failure(summary: pd.DataFrame, shares: pd.DataFrame, curves: pd.DataFrame) -
         panels,
         data,
         Table(HEADS, [row(each) for each in summary.to_dict("records")]),
-        key=[Key(TITLES[recipe], colour(recipe)) for recipe in recipes],
+        key=[Key(named(recipe), colour(recipe)) for recipe in recipes],
         most_in_a_row=2,
     )
 
@@ -98,7 +98,7 @@ def row(summary: Row) -> list[str]:
     """Write the summary of one dataset's recipe."""
     return [
         title(str(summary["dataset"])),
-        TITLES[str(summary["recipe"])],
+        named(str(summary["recipe"])),
         f"{summary['networks']}",
         f"{summary['lost']}",
         *(rate(summary, share) for share in (10, 50, 90)),

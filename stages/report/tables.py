@@ -4,29 +4,45 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.figures.read_study import read_table, study_tables
+from stages.common.errors import reading
+from stages.common.tables import read_table
+from stages.figures.read_study import study_tables
 from stages.figures.study import Study
 
-PLACE = ("dataset", "recipe", "learning_rate")
+
+def _numbers(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, "float64")
+
+
+def _texts(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, "str")
+
+
+ENDS = ("", "_low", "_high")
+PLACE = _texts("dataset", "recipe") | _numbers("learning_rate")
+NETWORK = PLACE | {"seed": "int64"}
 COLUMNS = {
-    "claims.csv": (
-        *("claim", "statement", "dataset", "recipe", "quantity", "headline", "comparison"),
-        *("bound", "unit", "result", "decides", "verdict", "lower_half", "upper_half"),
-        *(f"{name}{end}" for name in ("effect", "gain") for end in ("", "_low", "_high")),
+    "claims.csv": _texts(
+        *("claim", "statement", "dataset", "recipe", "quantity", "comparison", "unit", "result"),
+        *("verdict", "lower_half", "upper_half"),
+    )
+    | {"headline": "int64"}
+    | _numbers(
+        "bound", "decides", *(f"{name}{end}" for name in ("effect", "gain") for end in ENDS)
     ),
-    "audit/networks.csv": (*PLACE, "seed", "outcome", "test_accuracy"),
-    "audit/epochs.csv": (
-        *(*PLACE, "seed", "epoch"),
-        *("train_loss", "feature_sparsity", "effective_rank", "test_accuracy"),
-    ),
-    "audit/failure.csv": (
-        *("dataset", "recipe", "networks", "lost", "state"),
-        *(f"rate_{share}{end}" for share in (10, 50, 90) for end in ("", "_low", "_high")),
-    ),
-    "audit/failure_shares.csv": (*PLACE, "networks", "lost", "share", "low", "high"),
-    "audit/failure_curves.csv": (*PLACE, "share", "low", "high"),
+    "audit/networks.csv": NETWORK | _texts("outcome") | _numbers("test_accuracy"),
+    "audit/epochs.csv": NETWORK
+    | {"epoch": "int64"}
+    | _numbers("train_loss", "feature_sparsity", "effective_rank", "test_accuracy"),
+    "audit/failure.csv": _texts("dataset", "recipe", "state")
+    | {"networks": "int64", "lost": "int64"}
+    | _numbers(*(f"rate_{share}{end}" for share in (10, 50, 90) for end in ENDS)),
+    "audit/failure_shares.csv": PLACE
+    | {"networks": "int64", "lost": "int64"}
+    | _numbers("share", "low", "high"),
+    "audit/failure_curves.csv": PLACE | _numbers("share", "low", "high"),
 }
-"""Table → the columns that are shown."""
+"""Table → the columns that are shown, with their types."""
 
 
 def read_study(metrics: Path) -> Study:
@@ -44,8 +60,10 @@ def read_audit(metrics: Path) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: A table is damaged or lacks a column.
     """
-    return {
-        name: read_table(metrics / name, columns, "make audit")
-        for name, columns in COLUMNS.items()
-        if (metrics / name).is_file()
-    }
+    found = {}
+    for name, columns in COLUMNS.items():
+        path = metrics / name
+        if path.exists():
+            with reading(path, "make audit"):
+                found[name] = read_table(path, columns, more=True)
+    return found

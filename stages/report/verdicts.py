@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.audit.drawing.effects import LOOKS, TICKS, label, look_of, reach
 from stages.audit.judging.claims import CLAIMS
-from stages.audit.judging.rungs import TITLES
+from stages.audit.judging.rungs import named
 from stages.figures.theme import DATASET_TITLES
 from stages.report.chart import UNKNOWN, Chart, Key, Panel, Table, known
 from stages.report.look import GRID, MUTED, TEXT, both
@@ -108,7 +108,7 @@ def line(row: pd.Series) -> list[str]:
     """Write a comparison for the table."""
     recipe = str(row["recipe"])
     return [
-        TITLES.get(recipe, recipe) + " (decides)" * (row["headline"] == 1),
+        named(recipe) + " (decides)" * (row["headline"] == 1),
         compared(row) if known(row["comparison"]) else UNKNOWN,
         effect(row),
         interval(row),

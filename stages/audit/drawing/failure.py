@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from stages.audit.judging.rungs import TITLES
+from stages.audit.judging.rungs import named
 from stages.figures.theme import (
     LIGHT,
     WIDTH,
@@ -113,7 +113,7 @@ def draw_recipe(
 
 def told(fit: "pd.Series[float]") -> str:
     """Say for the legend at which rate a recipe loses half of its networks."""
-    name = TITLES[str(fit["recipe"])]
+    name = named(str(fit["recipe"]))
     half, low, high = (fit[f"rate_50{end}"] for end in ("", "_low", "_high"))
     if pd.isna(high):
         return f"{name}\nhalf lost: beyond {fit['largest_rate']:g}"

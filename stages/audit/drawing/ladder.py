@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.audit.judging.rungs import CORE, RUNGS, TITLES
+from stages.audit.judging.rungs import CORE, RUNGS, named
 from stages.figures.accuracy import count_lost
 from stages.figures.rates import Rate, draw_seeds, places
 from stages.figures.theme import (
@@ -52,7 +52,7 @@ def whole(rungs: Sequence[str]) -> bool:
 def heading(rung: str, rungs: Sequence[str]) -> str:
     """Name a rung by what it changes, or by its name where the one before it is not there."""
     place = rungs.index(rung) + 1
-    return f"{place}  {CHANGED[rung] if whole(rungs) else TITLES[rung]}"
+    return f"{place}  {CHANGED[rung] if whole(rungs) else named(rung)}"
 
 
 def ladder(

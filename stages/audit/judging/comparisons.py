@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.audit.judging.evidence import Cell, Evidence, Favourite, Networks, Side, only
 from stages.audit.judging.mechanism import Cells, pair
-from stages.audit.judging.rungs import CORE, TITLES
+from stages.audit.judging.rungs import CORE, named
 from stages.audit.judging.statistics import Values
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Scale, Stated, Tested
 
@@ -469,7 +469,7 @@ def contrast(first: Side, second: Side) -> str:
 def recipes(side: Side) -> str:
     """Name the recipes of a side."""
     names = dict.fromkeys(cell.recipe for cell in side)
-    return listed(TITLES.get(name, name) for name in names)
+    return listed(map(named, names))
 
 
 def rates(side: Side) -> str:

@@ -12,7 +12,7 @@ from stages.audit.judging.claims import SEEDS
 from stages.audit.judging.comparisons import titled
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.rounding import rounding, sentence
-from stages.audit.judging.rungs import CORE, RUNGS, TITLES
+from stages.audit.judging.rungs import CORE, RUNGS, named
 from stages.audit.judging.sentences import (
     MANY,
     headline_effect,
@@ -235,7 +235,7 @@ def ends(evidence: Evidence) -> str:
     for dataset in networks["dataset"].unique():
         for recipe in order:
             here = networks[(networks["dataset"] == dataset) & (networks["recipe"] == recipe)]
-            row = {"dataset": titled(str(dataset)), "recipe": TITLES[recipe]}
+            row = {"dataset": titled(str(dataset)), "recipe": named(recipe)}
             for rate, cell in here.groupby("learning_rate"):
                 row[f"{rate:g}"] = f"{int((cell['outcome'] == 'lost').sum())} of {len(cell)}"
             rows.append(row)
@@ -247,7 +247,7 @@ def between(changes: Sequence[Change]) -> str:
     rows = [
         {
             "claim": change.claim.title,
-            "from → to": f"{TITLES[change.before]} → {TITLES[change.after]}",
+            "from → to": f"{named(change.before)} → {named(change.after)}",
             "compared": f"{change.comparison.label}, {change.comparison.quantity_name}",
             "change (95 % interval)": with_interval(change.tested, change.tested.effect),
             "p": p_text(change.corrected),
@@ -268,7 +268,7 @@ def failures(table: pd.DataFrame) -> str:
         rows.append(
             {
                 "dataset": titled(str(row["dataset"])),
-                "recipe": TITLES.get(str(row["recipe"]), str(row["recipe"])),
+                "recipe": named(str(row["recipe"])),
                 "lost": f"{row['lost']:.0f} of {row['networks']:.0f}",
                 **{f"{p} % lost": _estimated(row, f"rate_{p}", ".3g") for p in (10, 50, 90)},
                 "half, against core": times if times == "–" else f"× {times}",

@@ -24,3 +24,8 @@ TITLES: Mapping[str, str] = {
     "core_permuted": "core, units in another order",
 }
 """Recipe → its name for readers."""
+
+
+def named(recipe: str) -> str:
+    """Name a recipe for readers; one of the reader's own keeps its name."""
+    return TITLES.get(recipe, recipe)
