@@ -285,6 +285,17 @@ def test_an_arm_is_the_line_of_its_medians_in_the_colour_of_the_moment() -> None
     assert dashed.get_color() == large
 
 
+def test_epochs_whose_loss_has_risen_are_passed_over_but_for_the_last() -> None:
+    epochs, networks = arms()
+    epochs.loc[epochs["epoch"] == 1, "train_loss"] = 5.0
+    epochs.loc[epochs["epoch"] == 3, "train_loss"] = 0.5
+    (axes,) = mechanism(epochs, networks, GRID, LIGHT).axes
+    (dashed,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert np.asarray(dashed.get_xydata()) == pytest.approx(
+        np.array([MEDIANS[0], MEDIANS[2], [0.5, MEDIANS[3][1]]])
+    )
+
+
 def test_the_last_epoch_has_a_mark_with_the_epochs_at_the_large_rate() -> None:
     (axes,) = mechanism(*arms(), GRID, LIGHT).axes
     ends: dict[str, list[Any]] = {}

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.mechanism import NAMES
+from stages.audit.drawing.mechanism import NAMES, falling
+from stages.audit.judging.mechanism import ARMS
 from stages.figures.theme import title
 from stages.report.chart import Chart, Key, Panel, Table, log_axis, number, share_axis
 from stages.report.look import colour_of_rate
@@ -24,8 +25,10 @@ DIGITS = (".2g", ".1%", ".1f", ".2%")
 CAPTION = (
     "A line is a way to train: the medians of its networks that were not lost; a mark is one "
     "epoch. Losses have logarithmic axes. In the third chart training goes from left to right, and "
-    "the line that lies lower has fewer active features at the same training loss. Dashed: other "
-    "batches. Colour: the rate, or between two where one follows the other."
+    "the line that lies lower has fewer active features at the same training loss; epochs whose "
+    "loss has risen are left out, but for the last. Dashed: other batches. Colour: the rate, or "
+    "between two where one follows the other; the number at the end is then how many epochs the "
+    "first one lasted."
 )
 HEADS = (
     *("recipe", "networks", "lost", "training loss at the end (nats)"),
@@ -52,6 +55,8 @@ def mechanism(
     colours = coloured(rates, grid)
     kept = here[(here["outcome"] != "lost") & here["recipe"].isin(names)]
     medians = kept.groupby(["recipe", "epoch"])[MEASURES].median().reset_index()
+    medians["falling"] = medians.groupby("recipe")["train_loss"].transform(falling)
+    medians["lasted"] = medians["recipe"].map(ARMS).where(is_last(medians))
     by_epoch = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, grid=False))
     active = share_axis("feature_sparsity")
     return Chart(
@@ -60,8 +65,10 @@ def mechanism(
         CAPTION,
         [
             panel("training loss (nats)", colours, by_epoch, log_axis("train_loss")),
-            panel("active features", colours, by_epoch, active),
-            panel("active features, by training loss", colours, by_loss(), active),
+            numbered("active features", colours, by_epoch, active, "true"),
+            numbered(
+                "active features, by training loss", colours, by_loss(), active, "datum.falling"
+            ),
         ],
         {"medians": medians.assign(name=medians["recipe"].map(names))},
         Table(HEADS, [row(arm, name, ended, medians) for arm, name in names.items()]),
@@ -96,7 +103,12 @@ def by_loss() -> alt.X:
     )
 
 
-def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) -> Panel:
+def is_last(rows: pd.DataFrame) -> pd.Series:
+    """Tell of each row whether it is its recipe's last epoch."""
+    return rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")
+
+
+def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) -> alt.Chart:
     """Draw one quantity of every arm against another."""
     arms = list(colours)
     coloured = alt.Scale(domain=arms, range=list(colours.values()))
@@ -119,6 +131,28 @@ def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) ->
             ],
         )
         .properties(width=260, height=200, title=heading)
+    )
+
+
+def numbered(
+    heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y, shown: str
+) -> Panel:
+    """Draw the same, and at the end of an arm that decays how many epochs its first rate lasted.
+
+    Args:
+        heading: What stands above it.
+        colours: Arm → its colour.
+        across: The quantity of the x axis.
+        up: That of the y axis.
+        shown: Which rows the lines join, as a Vega expression.
+    """
+    lines = panel(heading, colours, across, up)
+    numbers = alt.Chart(alt.NamedData("medians")).transform_filter("datum.lasted")
+    return alt.layer(
+        lines.transform_filter(shown),
+        numbers.mark_text(align="left", dx=5, fontSize=10).encode(
+            x=across, y=up, color=lines.encoding.color, text="lasted:N"
+        ),
     )
 
 

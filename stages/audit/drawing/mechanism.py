@@ -47,9 +47,10 @@ SIZE, NUMBER_SIZE = 9.5, 5
 LONGEST = 1000
 """Ratio of the ends of the loss axis from which it has ticks at powers of ten alone."""
 CAPTION = (
-    "Line: medians over networks, from the first epoch to the last, where the mark is; its bar: "
-    "lowest to highest network. A number: epochs at the large rate. Colour: the current rate. "
-    "Dotted: the training loss at which arms are compared. Lost networks are left out."
+    "Line: medians over networks at each epoch with a lower training loss than all before, and at "
+    "the last epoch, where the mark is; its bar: lowest to highest network. A number: epochs at "
+    "the large rate. Colour: the current rate. Dotted: the training loss at which arms are "
+    "compared. Lost networks are left out."
 )
 
 
@@ -118,6 +119,7 @@ def draw_arm(axes: Axes, arm: str, rows: pd.DataFrame, colours: Colours) -> None
     """Draw the medians of one arm's networks, in the colour of the rate of each epoch."""
     values = rows.groupby("epoch")[["train_loss", "feature_sparsity"]]
     points = values.median().dropna()
+    points = points[falling(points["train_loss"])]
     path = points.to_numpy()
     colour = colours.last(arm)
     dashes, _ = LOOKS.get(arm, USUAL)
@@ -133,6 +135,16 @@ def draw_arm(axes: Axes, arm: str, rows: pd.DataFrame, colours: Colours) -> None
     for end in ends(arm, colour, colours.theme):
         end.set(xdata=path[-1:, 0], ydata=path[-1:, 1], linestyle="none", label=arm, zorder=3)
         axes.add_line(end)
+
+
+def falling(losses: pd.Series) -> pd.Series:
+    """Select the epochs with a lower loss than all before, and the last.
+
+    A line through all epochs would run to and fro where the loss jumps.
+    """
+    kept = losses == losses.cummin()
+    kept.iloc[-1:] = True
+    return kept
 
 
 def ends(arm: str, colour: str, theme: Theme) -> tuple[Line2D, ...]:
