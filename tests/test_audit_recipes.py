@@ -23,6 +23,7 @@ from stages.training.parameters import Normalization, TrainParams
 from stages.training.run_files import load
 from stages.training.splits import Splits
 from stages.training.stack import Stack
+from tools.demo import change_params
 
 SEEDS = [5, 6, 7, 8]
 RATES = [0.1, 0.2, 40.0]
@@ -346,6 +347,15 @@ def test_recipes_change_what_they_say_and_nothing_else(
     )
     assert (found.seeds, found.network, found.device) == ((3, 4), declared.network, declared.device)
     assert recipe_now.schedule.warmup_epochs == declared.training.schedule.warmup_epochs
+
+
+def test_a_recipe_that_does_not_fit_is_refused_by_every_stage(folder: Path) -> None:
+    change_params(folder, **{"training.schedule.warmup_epochs": 11})
+    with pytest.raises(UserError) as refused:
+        declared_in(folder)
+    assert "audit.recipes.warmup_cosine: schedule.warmup_epochs = 11 is longer" in str(
+        refused.value
+    )
 
 
 def test_the_decay_of_a_large_rate_ends_at_the_small_one(folder: Path) -> None:

@@ -509,6 +509,12 @@ def test_a_list_that_is_too_long_is_refused(key: str, count: int) -> None:
             "give first seeds that are further apart",
         ),
         (
+            "audit.groups",
+            [2**32 - 9],
+            "audit: group 4294967287 has seeds above 4294967295, as each has 10: "
+            "give a smaller first seed",
+        ),
+        (
             "audit.recipes.warmup_cosine.epochs",
             0,
             f"audit.recipes.warmup_cosine.epochs = 0: give {WHOLE_NUMBER}, or nothing",
@@ -562,6 +568,7 @@ def test_the_name_of_a_recipe_has_at_most_50_characters() -> None:
         ),
         (b"lr: " + b"[" * 1000, "line 2: did not find expected node content"),
         (b'lr: !!bool "0.3"', "'0.3'"),
+        (b"lr: !!float ''", "string index out of range"),
         (b"? [[1]]\n: 1", "unhashable type: 'list'"),
         (
             b"lr: !!set {0.1}",

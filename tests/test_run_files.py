@@ -139,6 +139,13 @@ def test_a_run_of_another_dataset_is_refused(saved: Path) -> None:
     assert refusal(saved) == f"{path} is of the dataset x: recreate it with: {COMMAND}"
 
 
+def test_epochs_without_end_are_refused_at_once(saved: Path) -> None:
+    facts = made().facts | {"epochs": 10**12}
+    (saved / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    what = "its seeds, epochs and steps are not those of run.json"
+    assert refusal(saved) == damaged(saved / "history.csv", what)
+
+
 def test_a_missing_fact_is_named(saved: Path) -> None:
     facts = made().facts
     del facts["batch_size"]
@@ -326,6 +333,13 @@ def test_arrays_with_a_forged_header_are_refused(saved: Path, header: str) -> No
     message = refusal(saved)
     assert message.startswith(f"{path} is damaged (")
     assert message.endswith(f"): recreate it with: {COMMAND}")
+
+
+def test_a_member_that_is_no_array_is_refused(saved: Path) -> None:
+    path = saved / "steps.npz"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("note.txt", "no array")
+    assert refusal(saved) == damaged(path, "note.txt is not an array")
 
 
 class Touch:

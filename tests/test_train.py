@@ -256,6 +256,16 @@ def test_a_run_is_that_of_a_plain_loop(
     pd.testing.assert_frame_equal(ours, pd.DataFrame(expected), rtol=1e-3, check_dtype=False)
 
 
+def test_a_batch_larger_than_the_split_is_the_whole_split(
+    prepared: Prepared, declared: TrainParams
+) -> None:
+    whole, larger = (
+        ran(prepared, changed(declared, batch_size=size)).history
+        for size in (len(prepared.train_labels), 100_000)
+    )
+    pd.testing.assert_frame_equal(larger, whole, rtol=0)
+
+
 def test_a_network_that_dies_is_that_of_a_plain_loop_and_disturbs_no_other(
     prepared: Prepared, declared: TrainParams
 ) -> None:

@@ -146,7 +146,7 @@ def test_there_is_a_worker_for_every_core_that_the_process_may_use(
         os.sched_setaffinity(0, cores)
 
 
-@pytest.mark.parametrize("said", ["", "0", "-1", "1.5", "two", "²"])
+@pytest.mark.parametrize("said", ["", "0", "-1", "1.5", "two", "²", "9" * 5000])
 @pytest.mark.parametrize("alone", [False, True])
 def test_workers_that_are_no_number_are_refused(
     said: str, alone: bool, monkeypatch: pytest.MonkeyPatch
