@@ -315,6 +315,14 @@ def test_the_stage_writes_six_tables_and_says_nothing(project: Path) -> None:
     ]
 
 
+def test_epochs_without_end_are_refused_at_once(project: Path) -> None:
+    path = project / "metrics" / "runs" / "digits" / "1" / "run.json"
+    facts = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(facts | {"epochs": 10**12}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"digits/1/history\.csv is damaged \(it lacks rows"):
+        aggregate.main()
+
+
 def test_the_stage_says_in_one_line_what_is_damaged(project: Path) -> None:
     history = project / "metrics" / "runs" / "mnist" / "1" / "history.csv"
     history.write_text("seed,epoch\n9,1\n", encoding="utf-8")

@@ -83,6 +83,10 @@ def _incomplete(measured: Measured) -> Iterator[str]:
     An exploded network is not measured from then on; all are at the start, epoch 0.
     """
     seeds, epochs = measured.facts["seeds"], measured.facts["epochs"]
+    # First, as a damaged run.json may name any number of epochs.
+    if len(measured.history) != len(seeds) * epochs:
+        yield "history"
+        return
     starts = {*product(seeds, [0])}
     trained = {*product(seeds, range(1, epochs + 1))}
     if sorted(measured.networks["seed"]) != sorted(seeds):
