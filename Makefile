@@ -46,8 +46,8 @@ mutants: .venv/ready
 soak: .venv/ready
 	python -m tools.soak --kills $(KILLS)
 
-# pip-audit has an environment of its own, which nothing else needs. --strict: where the index gives
-# no advisories it would skip every package and find nothing.
+# pip-audit gets its own environment, because nothing else needs it. Without --strict it would skip
+# every package and find nothing if the index provides no advisories.
 audit-dependencies:
 	$(PYTHON) -m venv .venv/pip-audit
 	.venv/pip-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1

@@ -1,8 +1,9 @@
-"""What a Dask cluster costs and gains: a stage's training on it, and a model of larger ones.
+"""What a Dask cluster costs and gains: a stage's training on it, and a model of larger clusters.
 
 A scheduler and its workers are started on this machine. One epoch of a stage's networks is trained
-by this machine's own processes, by one worker and by two. Three figures and the time that blocks of
-other sizes take then tell the seconds of a whole stage with any number of workers.
+by this machine's own processes, by one worker and by two. A model then estimates the seconds of a
+whole stage with any number of workers, from three costs: an epoch of blocks of several sizes, the
+overhead of a block, and sending the data.
 """
 
 import argparse
@@ -32,11 +33,11 @@ from stages.training.parameters import TrainParams
 from stages.training.workers import CLUSTER, in_blocks
 
 SIZES = (1, 2, 4, 8, 16, 60)
-"""Networks in a block, of which the time of an epoch is taken."""
+"""Block sizes, in networks, for which an epoch is timed."""
 WIDTHS = (1, 2, 8, 64, 512)
-"""Workers, for which the model tells the seconds."""
+"""Numbers of workers for which the model estimates the seconds."""
 NETWORK_BYTES_PER_SECOND = 1e9 / 8
-"""One gigabit per second between machines: an assumption, as loopback is no network."""
+"""Assumed speed between machines, one gigabit per second: everything here runs on one machine."""
 WORKER = ("dask", "worker", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
 
 
@@ -55,7 +56,7 @@ def seconds(work: Work, networks: int, address: str | None) -> float:
 
 
 def nothing(block: tuple[int, ...], prepared: Prepared | None = None) -> int:
-    """Cost a block what it costs besides its training."""
+    """Train nothing, so that only the overhead of a block is timed."""
     return len(block)
 
 
@@ -72,15 +73,16 @@ class Costs(NamedTuple):
     per_epoch: dict[int, float]
     """An epoch's training, by the number of networks in a block."""
     block: float
-    """What a block costs besides its training."""
+    """The overhead of a block, besides its training."""
     send: float
-    """The data, to one worker."""
+    """Sending the data to one worker."""
 
     def seconds(self, workers: int, networks: int, epochs: int) -> float:
-        """Tell a stage's seconds, with workers of one thread each on machines of this kind.
+        """Estimate a stage's seconds, with workers of one thread each on machines of this kind.
 
-        The data are sent to one worker after another, and the largest block ends last. Between the
-        sizes that were timed a straight line is drawn; beyond them a network costs the same.
+        The data are sent to one worker after another, and the largest block ends last. Times
+        between the measured sizes are interpolated linearly; beyond them, time is proportional to
+        the number of networks.
         """
         largest = math.ceil(networks / workers)
         sizes, times = list(self.per_epoch), list(self.per_epoch.values())
@@ -114,7 +116,7 @@ def on_a_cluster(train: Work, prepared: Prepared, networks: int, rounds: int) ->
             client.wait_for_workers(workers)
             seconds(nothing, networks, address)  # a worker's first block waits for imports
             for turn in range(rounds):
-                # Other data each time, or they would be there already.
+                # Send other data each time: a worker may keep what it already has.
                 images = np.roll(prepared.train_images, workers * rounds + turn, axis=0)
                 other = replace(prepared, train_images=images)
                 measured = {
@@ -156,7 +158,7 @@ def main() -> None:
         model = here.seconds(workers, networks, 1)
         print(f"  {workers} of a cluster's workers     {took[f'by {workers}']:8.2f}, ", end="")
         print(f"by the model {model:.2f}")
-    print(f"what a block costs besides its training: {took['nothing']:.2f} s")
+    print(f"overhead of a block, besides its training: {took['nothing']:.2f} s")
     print(f"the data, once per worker: {size / 1e6:.0f} MB, {sent:.2f} s on this machine")
     print("\nseconds of a stage by the model, with the data sent at one gigabit per second:")
     print("  workers      " + "".join(f"{workers:>9d}" for workers in WIDTHS))

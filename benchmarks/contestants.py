@@ -1,4 +1,4 @@
-"""Ways to train the study's network: ours, and what one would otherwise type."""
+"""Ways to train the study's network: ours, and the usual alternatives."""
 
 import itertools
 import warnings
@@ -27,11 +27,11 @@ BATCH = 32
 RATE = 0.1
 MODEL_EPOCH = 60_000
 SLIGHTLY = -1e-9
-"""Factor of the floor's updates: with 0 the library would leave the products out."""
+"""Factor of the updates in `Products`: with 0 the library would skip the matrix products."""
 
 
 class Data:
-    """The examples that all contestants learn, real ones or, without any at hand, random ones."""
+    """The examples that all contestants train on: real ones, or random ones without the file."""
 
     def __init__(self, path: Path) -> None:
         if path.is_file():
@@ -42,7 +42,7 @@ class Data:
             self.mean, self.deviation = float(prepared.mean), float(prepared.deviation)
         else:
             generator = np.random.default_rng(0)
-            self.source = f"random images, for want of {path}"
+            self.source = f"random images, because {path} does not exist"
             self.labels = generator.integers(0, 10, 54_000).astype(np.uint8)
             self.images = generator.integers(0, 256, (54_000, 28, 28)).astype(np.uint8)
             self.test_images, self.test_labels = self.images[:1000], self.labels[:1000]
@@ -73,7 +73,7 @@ class Contestant(ABC):
 
     networks = 1
     way = "ours"
-    """What it is a setting of."""
+    """The way to train; contestants of the same way differ only in their settings."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self.name, self.threads = name, threads
@@ -120,7 +120,7 @@ class OurStack(Contestant):
 
 
 class Products(OurStack):
-    """The floor: nothing but the eight batched matrix products of the step."""
+    """A lower bound on time: only the eight batched matrix products of a step."""
 
     def __init__(self, data: Data, networks: int) -> None:
         super().__init__(data, networks, f"floor: 8 products, {networks}")

@@ -28,7 +28,7 @@ ROUNDS = 5
 
 
 def parts(data: Path) -> dict[str, float]:
-    """Go through a stage with one epoch; time its parts, in seconds, and its memory, in MiB."""
+    """Run a stage for one epoch; estimate its parts (seconds), measure its peak memory (MiB)."""
     declared = read_params(TrainParams, Path("params.yaml"))
     make_deterministic()
     epochs = declared.training.epochs

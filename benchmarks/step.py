@@ -1,9 +1,10 @@
 """Seconds per model-epoch of the study's step and of other ways to write it, side by side.
 
 All contestants train the study's network (784-256-128-10, batch 32, learning rate 0.1) on the same
-examples, in turn, several rounds in one process: on a busy machine absolute times are unreliable,
-ratios within a round less so. Their median is printed. A model-epoch is one network seeing 60,000
-examples once. Every contestant's test accuracy is printed, so that none wins by not learning. A
+examples. They take turns for several rounds in one process, because on a busy machine absolute
+times are unreliable and ratios within a round less so. Medians over the rounds are printed. A
+model-epoch is one network seeing 60,000 examples once. Every contestant's test accuracy is printed,
+so that none wins by not learning. A
 second table compares what the whole machine does: ours with every core, each other way with the
 number of threads that suits it best.
 """
@@ -79,7 +80,7 @@ def measure(field: list[Contestant], rounds: int, steps: int) -> list[Cost]:
 
 
 def table(field: list[Contestant], costs: list[Cost]) -> str:
-    """Lay out what each takes, and that it learns."""
+    """Lay out what each contestant costs, and its test accuracy as proof that it learns."""
     lines = [f"{'':56s} {'s / model-epoch':>16s} {'× ours':>7s} {'cores':>6s} {'accuracy':>9s}"]
     torch.set_num_threads(1)
     for each, cost in zip(field, costs, strict=True):
@@ -92,7 +93,7 @@ def table(field: list[Contestant], costs: list[Cost]) -> str:
 
 
 def whole_machine(field: list[Contestant], costs: list[Cost]) -> str:
-    """Lay out what a model-epoch takes each way of training at its best setting."""
+    """Lay out the seconds of a model-epoch for each way to train, at its best setting."""
     best: dict[str, tuple[float, str]] = {}
     for each, cost in zip(field, costs, strict=True):
         if not isinstance(each, Products):

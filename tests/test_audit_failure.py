@@ -359,7 +359,7 @@ def test_a_loss_outside_of_the_run_is_refused(epoch: float) -> None:
     with pytest.raises(UserError) as told:
         failures(table, EPOCHS)
     assert str(told.value) == (
-        "networks.csv: a lost network has a lost_epoch that is none of 1 to 10: "
+        "networks.csv: a lost network has a lost_epoch that is not one of 1 to 10: "
         "recreate it with: dvc repro audit/dvc.yaml"
     )
 

@@ -476,9 +476,9 @@ HEAD, ROW = "learning_rate,seed,outcome,lost_step\n", "0.1,7,trained,\n"
         (f"{HEAD}0.1,8,trained,\n", "its networks are not those that params.yaml names"),
         (f"{HEAD}0.2,7,trained,\n", "its networks are not those that params.yaml names"),
         (HEAD + 2 * ROW, "it holds a row twice"),
-        (f"{HEAD}0.1,7,tired,\n", "outcome is none of trained, undertrained, lost"),
-        (f"{HEAD}0.1,7,,\n", "outcome is none of trained, undertrained, lost"),
-        (f"{HEAD}0.1,7,lost,soon\n", "lost_step holds what is no number"),
+        (f"{HEAD}0.1,7,tired,\n", "outcome is not one of trained, undertrained, lost"),
+        (f"{HEAD}0.1,7,,\n", "outcome is not one of trained, undertrained, lost"),
+        (f"{HEAD}0.1,7,lost,soon\n", "lost_step holds something that is not a number"),
         (f"{HEAD}9,0.1,7,trained,\n", "row 2 has 5 values instead of 4"),
     ],
 )

@@ -186,7 +186,9 @@ DAMAGES = {
     "No columns to parse from file": lambda _: b"",
     "it lacks the columns seed": lambda text: text.replace(b"seed", b"seat", 1),
     "it lacks the columns outcome": lambda text: text.replace(b"outcome", b"income", 1),
-    "learning_rate holds what is no number": lambda text: text.replace(b"0.", b"O.", 40),
+    "learning_rate holds something that is not a number": lambda text: text.replace(
+        b"0.", b"O.", 40
+    ),
     "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte": (
         lambda text: b"\xff" + text
     ),

@@ -90,5 +90,5 @@ def test_a_second_run_beside_the_first_is_refused_and_names_it(
 def test_runs_killed_at_random_moments_are_made_good_by_the_next(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tools.soak", "--kills", "1", "--seed", "1")
     told = call(PROJECT, *command, TMPDIR=str(tmp_path))
-    assert told.endswith("\n1 of 1 killed runs were made good by the next run\n")
+    assert told.endswith("\nThe next run repaired 1 of 1 killed runs\n")
     assert list(tmp_path.iterdir()) == []

@@ -219,7 +219,7 @@ def test_a_run_is_found_however_its_rate_is_spelt(
         (
             "runs/mnist/0.6/first_epoch.csv",
             "step,gradient_norm\n1,2\n2,x\n",
-            "{path} is damaged (gradient_norm holds what is no number): "
+            "{path} is damaged (gradient_norm holds something that is not a number): "
             "recreate it with: dvc repro",
         ),
         (

@@ -50,7 +50,7 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "no outcome": (lambda text: text.replace("trained", ""), "outcome is missing in a row"),
     "an unknown outcome": (
         lambda text: text.replace("trained", "tired"),
-        "outcome is none of trained, undertrained, lost",
+        "outcome is not one of trained, undertrained, lost",
     ),
 }
 

@@ -9,12 +9,12 @@ kinds of things are compared:
   which does not assume that both scatter alike. Losses and steps are compared as ratios, by their
   logarithms, because they scatter in proportion to their size.
 
-Many comparisons are made. Holm's correction (1979) keeps the probability that any of them differs
-by chance at 5 %, and the intervals are Bonferroni's, which all hold together with 95 % confidence.
+Many comparisons are made. Holm's correction (1979) limits the probability that any of them differs
+by chance to 5 %. The intervals are Bonferroni's: all of them hold together with 95 % confidence.
 
-The seeds of both tables count as different networks, even if they have the same numbers: from a
-rate of 0.2 on, rounding alone makes other networks of them. Where seeds do repeat their networks,
-as below that rate, the tests are only more careful.
+The networks of the two tables count as different ones, even if their seeds are equal: at rates of
+0.2 and above, rounding alone makes them different. At smaller rates, equal seeds may
+give equal networks; the tests are then conservative.
 """
 
 import itertools
@@ -56,7 +56,7 @@ QUANTITIES = (
     Quantity("steps_to_threshold", "steps to threshold", is_ratio=True),
     Quantity("feature_sparsity", "active features"),
 )
-"""The last one stands for that of the last hidden layer."""
+"""Active features are those of the last hidden layer."""
 
 Tables = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
@@ -124,7 +124,7 @@ def comparable(
 
 def values_of(quantity: Quantity, table: pd.DataFrame) -> pd.Series:
     """Take a quantity of the networks that trained, without those for which it is missing."""
-    # Of a quantity of the hidden layers the last layer's, which has the largest number.
+    # If there is one column per hidden layer, take the last layer, which has the largest number.
     numbered = re.compile(rf"{quantity.column}(?:_(\d+))?")
     found = {name: numbered.fullmatch(name) for name in map(str, table)}
     layers = {name: int(match[1] or 0) for name, match in found.items() if match}
@@ -164,7 +164,7 @@ def same_shares(first: Sequence[int], second: Sequence[int]) -> float:
     free = itertools.product(*(range(total + 1) for total in totals[:-1]))
     ways = np.array([second, *((*way, drawn - sum(way)) for way in free)])
     observed, *probabilities = np.ravel(stats.multivariate_hypergeom.pmf(ways, totals, drawn))
-    # What is equally probable must not be missed because of its rounding.
+    # Rounding must not exclude counts that are equally probable.
     return min(1, float(sum(each for each in probabilities if each <= observed * (1 + 1e-9))))
 
 
@@ -174,10 +174,10 @@ def compare_values(
     """Compare a quantity of a cell's trained networks.
 
     Args:
-        quantity: Which.
+        quantity: The quantity.
         old: One value per network.
-        new: Likewise; not the same networks.
-        level: Of the interval, which holds with a probability of 1 - level.
+        new: One value per network; these are other networks.
+        level: The interval holds with a probability of 1 - level.
     """
     sides = [np.log(side) if quantity.is_ratio else side for side in (old, new)]
     difference, low, high, p = welch(sides[0], sides[1], level)
@@ -202,8 +202,8 @@ def compare_values(
 def welch(old: pd.Series, new: pd.Series, level: float) -> tuple[float, float, float, float]:
     """Compare two means by Welch's t-test (1947).
 
-    Where neither side scatters there is no t. Equal values then have p = 1; values that differ,
-    the probability that groups of these sizes fall apart completely by chance.
+    If neither side varies, t is undefined. Equal values then have p = 1. For different values, p is
+    the probability that chance alone separates groups of these sizes completely.
 
     Returns:
         The difference new - old, the ends of its interval, and p.

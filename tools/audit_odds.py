@@ -59,7 +59,7 @@ def _within(
 
 
 def replaced(evidence: Evidence, sources: Sources) -> Evidence:
-    """Put other networks into the audit's places, with their course over the epochs."""
+    """Replace the audit's networks by the drawn ones, together with their rows by epoch."""
     networks = evidence.networks.reset_index(drop=True)
     drawn = networks.iloc[sources].reset_index(drop=True)
     drawn[PLACE] = networks[PLACE]

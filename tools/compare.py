@@ -4,8 +4,8 @@
     python -m tools.compare v1.0            # the workspace with a tag
     python -m tools.compare v1.0 HEAD       # two revisions
 
-Two processors round differently, so that no number need be equal. What must agree is what the seeds
-say on average. `tools.agreement` tells how that is tested.
+Two processors round differently, so single numbers may differ. The results over all seeds must
+agree. `tools.agreement` explains how that is tested.
 """
 
 import argparse
@@ -66,10 +66,10 @@ class Version:
             raise self._damaged(path, error, "recreate it with: dvc repro") from None
 
     def parameters(self) -> dict[str, Any]:
-        """Read params.yaml, of which nothing is known to be right; no file has no parameters.
+        """Read params.yaml without validating it; without the file there are no parameters.
 
         Raises:
-            UserError: It is no YAML.
+            UserError: It cannot be read, or is not a mapping in YAML.
         """
         path = "params.yaml"
         try:
@@ -82,7 +82,7 @@ class Version:
 
 
 def _checked(path: str, table: pd.DataFrame) -> pd.DataFrame:
-    """See that a table has what is compared.
+    """Check that a table can be compared.
 
     Raises:
         ValueError: It lacks a column, or holds text where numbers belong.
@@ -91,7 +91,7 @@ def _checked(path: str, table: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"it lacks the columns {', '.join(absent)}")
     for name in table if path in NETWORKS else ():
         if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds what is no number")
+            raise ValueError(f"{name} holds something that is not a number")
     return table
 
 
@@ -107,7 +107,7 @@ def version(name: str) -> Version:
     """Look up a revision.
 
     Raises:
-        UserError: git knows none of that name.
+        UserError: git cannot find a revision of that name.
     """
     if name != WORKSPACE:
         found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
@@ -182,10 +182,11 @@ def unmatched(
 def verdicts(old: Version, new: Version) -> pd.DataFrame:
     """List the verdicts of claims.csv that both versions have.
 
-    Each stands in every row of its claim that decides it, and is missing in the others.
+    A verdict is repeated in all rows that belong to it. Other rows have none.
 
     Returns:
-        One row per claim, and per rung where each has verdicts of its own; columns claim, old, new.
+        One row per claim, or per claim and rung in tables with a column rung; columns claim, old,
+        new.
     """
     sides = []
     for each in (old, new):

@@ -1,7 +1,8 @@
 """Put small faults into the code, one at a time, and count those that the tests notice.
 
-mutmut does it, for the modules that pyproject.toml lists or for those on the command line. A
-module's score is the share of its mutants that a test noticed, by failing or by hanging.
+mutmut makes these faults (mutants), in the modules that pyproject.toml lists or in those named on
+the command line. A module's score is the share of its mutants that the tests noticed, by failing
+or by hanging, or that the type check noticed.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> None:
     for module, counts in sorted(scores(listed.stdout).items()):
         noticed = sum(counts[status] for status in NOTICED)
         print(f"{module:36s} {counts.total():8d} {noticed:8d} {noticed / counts.total():7.0%}")
-    print("\nSurvivors: mutmut results; one of them: mutmut show NAME")
+    print("\nTo list the survivors: mutmut results. To show one: mutmut show NAME")
 
 
 if __name__ == "__main__":

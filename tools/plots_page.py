@@ -1,4 +1,4 @@
-"""Write the page in which `dvc plots` draws, with its script inside: DVC's own page loads it."""
+"""Write the page for `dvc plots`. It contains Vega, which DVC's own page loads from the network."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ window.vegaEmbed = (place, plot) => embed(place, plot, {{ renderer: "svg", confi
 </body>
 </html>
 """
-"""DVC puts its own in the place of {plot_divs} and {refresh_tag}."""
+"""DVC replaces {plot_divs} and {refresh_tag} by its own HTML."""
 
 
 def page() -> str:

@@ -50,9 +50,9 @@ def percent(row: pd.Series, quantity: str, decimals: int) -> str:
     """Write a mean share in percent, with the reach of its 95 % interval; a dash if there is none.
 
     Args:
-        row: Of metrics/grid.csv.
-        quantity: Its columns' name without their ending.
-        decimals: Of the percentages.
+        row: A row of metrics/grid.csv.
+        quantity: The name of its columns without the ending (_mean, _high).
+        decimals: Number of decimals of the percentages.
     """
     mean, high = 100 * row[f"{quantity}_mean"], 100 * row[f"{quantity}_high"]
     if pd.isna(mean):
@@ -80,7 +80,7 @@ def verdicts(page: str) -> str:
 
 
 def anchor(heading: str) -> str:
-    """Name the place of a heading in a page, as forges do."""
+    """Write the anchor of a heading, to which links point, as GitHub does."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 

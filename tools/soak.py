@@ -1,9 +1,9 @@
 """Kill runs of the pipeline at random moments. The next run must end as an undisturbed one does.
 
 A small study on scikit-learn's digits is laid out under git in a temporary folder and run once
-without disturbance. Then, as often as told, `make repro` starts from an unfinished state, is sent a
-signal at a random moment, and `make repro` is run again. Its data, metrics, locks and git status
-must be those of the undisturbed run.
+without disturbance. Then, for each kill, `make repro` starts from an unfinished state, is sent a
+signal at a random moment, and is run once more. Data, metrics, locks and git status must then equal
+those of the undisturbed run.
 """
 
 import argparse
@@ -45,7 +45,8 @@ ANOTHER_SPLIT = {"split.seed": 1}
 """Makes every stage but the download run again."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 UNHEEDED = {("make", "SIGINT"), ("make", "SIGHUP"), ("dvc", "SIGINT"), ("worker", "SIGINT")}
-"""Make and DVC then wait for their children, and a worker leaves Ctrl-C to its stage."""
+"""A process and a signal that does not end it: make and DVC wait for their children, and a worker
+leaves Ctrl-C to its stage."""
 PROMPT_SECONDS = 5
 PATIENCE_SECONDS = 300
 
@@ -58,7 +59,7 @@ class Kill(NamedTuple):
     seconds: float
     """Until nothing of the run was left."""
     faults: str
-    """Empty if the next run ended as it ought to."""
+    """Empty if the next run ended like the undisturbed one and nothing else went wrong."""
 
 
 def command(target: str) -> list[str]:
@@ -128,7 +129,7 @@ def finish(repository: Path, target: str, log: Path) -> float:
 
 
 def outcome(repository: Path) -> dict[str, Any]:
-    """Read all that a run leaves: results to the byte, locks as YAML, what git sees."""
+    """Read everything that a run leaves: results as bytes, locks as YAML, and the git status."""
     files = (path for name in ("data", "metrics") for path in (repository / name).rglob("*"))
     found: dict[str, Any] = {
         str(path.relative_to(repository)): path.read_bytes() if path.is_file() else None
@@ -141,7 +142,7 @@ def outcome(repository: Path) -> dict[str, Any]:
 
 
 def send(chance: random.Random, repository: Path, process: subprocess.Popen[bytes]) -> list[str]:
-    """Send a random signal to the group, or to one of the processes that there are.
+    """Send a random signal to the process group, or to one of the running processes.
 
     Returns:
         The signal's name, whom it was sent to, and what was running.
@@ -165,7 +166,7 @@ def send(chance: random.Random, repository: Path, process: subprocess.Popen[byte
 
 
 def seconds_until_gone(repository: Path, process: subprocess.Popen[bytes]) -> float:
-    """Wait until nothing of a run is left, but not for ever."""
+    """Wait until no process of a run is left, for at most `PATIENCE_SECONDS`."""
     begun = time.monotonic()
     while process.poll() is None or living(repository):
         if time.monotonic() - begun > PATIENCE_SECONDS:
@@ -185,7 +186,7 @@ def kill_one(
         sent, whom, during = send(chance, repository, process)
         seconds = seconds_until_gone(repository, process)
         left = [" ".join(each.info["cmdline"]) for each in living(repository)]
-    faults = [f"{each} goes on" for each in left]
+    faults = [f"{each} is still running" for each in left]
     for lock in LOCKS:
         try:
             check(repository / lock)
@@ -214,7 +215,7 @@ def kill_one(
 def soak(folder: Path, kills: int, seed: int, target: str) -> list[Kill]:
     """Lay out the study in a folder, run it undisturbed, then kill runs of it.
 
-    What a kill with faults left behind stays in the folder.
+    The folder keeps the repositories of the kills that had faults.
     """
     untouched, finished, undisturbed = (folder / name for name in ("new", "old", "undisturbed"))
     copy_project(PROJECT, untouched)
@@ -273,7 +274,7 @@ def main() -> None:
     if bad:
         raise UserError(f"{bad} of {len(killed)} kills had faults; see what they left in {folder}")
     shutil.rmtree(folder)
-    print(f"{len(killed)} of {len(killed)} killed runs were made good by the next run")
+    print(f"The next run repaired {len(killed)} of {len(killed)} killed runs")
 
 
 if __name__ == "__main__":

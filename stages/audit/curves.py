@@ -1,4 +1,4 @@
-"""Fit how the risk of a network grows with the rate; match the mechanism's arms; weigh rounding."""
+"""Fit how often networks are lost at each rate, match the mechanism's arms, measure rounding."""
 
 import argparse
 from pathlib import Path
@@ -11,8 +11,6 @@ from stages.common.parameters import read_params
 from stages.common.tables import csv_text
 from stages.common.whole_files import whole_file
 from stages.training.parameters import Training
-
-"""Significant digits in the tables."""
 
 
 class CurvesParams(BaseModel):

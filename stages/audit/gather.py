@@ -1,4 +1,4 @@
-"""Lay what was measured of the audit's recipes end to end, in two tables."""
+"""Gather what was measured of the audit's recipes in two tables: networks and epochs."""
 
 import argparse
 from pathlib import Path
@@ -52,7 +52,7 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
         `networks` and `epochs`, with the dataset and the recipe in front.
 
     Raises:
-        UserError: A table is absent or damaged; names it and the command that recreates it.
+        UserError: A table is absent or damaged; the message names the command that recreates it.
     """
     audit = declared.audit
     named = [("measure", name, group) for name in audit.ladder for group in audit.groups]
@@ -92,14 +92,14 @@ def _read(path: Path, kind: str, networks: Networks, target: str) -> pd.DataFram
 
 
 def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame:
-    """See that a table holds its networks, each once, and numbers.
+    """Check a table's networks, outcomes and numbers, and that no row is there twice.
 
     Raises:
-        ValueError: It does not.
+        ValueError: One of these is wrong.
     """
     for name in table:
         if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds what is no number")
+            raise ValueError(f"{name} holds something that is not a number")
     keys = ["learning_rate", "seed", *["epoch"] * (kind == "epochs")]
     if table.duplicated(keys).any():
         raise ValueError("it holds a row twice")
@@ -109,7 +109,7 @@ def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame
     if found - networks or (kind == "networks" and networks - found):
         raise ValueError("its networks are not those that params.yaml names")
     if kind == "networks" and not {*table["outcome"]} <= {*OUTCOMES}:
-        raise ValueError(f"outcome is none of {', '.join(OUTCOMES)}")
+        raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
     return table
 
 

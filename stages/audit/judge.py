@@ -13,8 +13,6 @@ from stages.common.errors import run
 from stages.common.tables import csv_text
 from stages.common.whole_files import whole_file
 
-"""Significant digits in the tables."""
-
 
 def main() -> None:
     """Read the tables, write the verdicts."""
@@ -22,9 +20,9 @@ def main() -> None:
     parser.add_argument(
         "tables",
         type=Path,
-        help="holds networks.csv, epochs.csv, failure.csv; changes.csv goes there",
+        help="holds networks.csv, epochs.csv and failure.csv; changes.csv is written there",
     )
-    parser.add_argument("metrics", type=Path, help="claims.csv and claims.md go here")
+    parser.add_argument("metrics", type=Path, help="claims.csv and claims.md are written there")
     arguments = parser.parse_args()
     evidence = Evidence(
         read_tables.networks(arguments.tables), read_tables.epochs(arguments.tables)

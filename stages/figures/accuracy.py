@@ -25,7 +25,8 @@ CHANCE = 1 / CLASSES
 LEAST_TOP = 0.5
 """Accuracy that the axis reaches even where every network failed."""
 COUNT_INCHES, COUNT_POINTS = 0.45, (6, 16)
-"""Width of a count of lost networks; its height above the edge, and that of one that lacks room."""
+"""Inches: width of a count of lost networks. Points: its usual and its raised height above the
+edge. A count without room is raised."""
 EXPLODED = "× on the bottom edge: it exploded and has no accuracy."
 LOST = "The numbers count the lost."
 CAPTION = (
@@ -74,7 +75,7 @@ def count_lost(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate]) -> None:
 
 
 def explain_accuracy(seeds: pd.DataFrame) -> str:
-    """Say in a caption what the marks and the counts of lost networks tell."""
+    """Explain for a caption what the marks and the counts of lost networks mean."""
     exploded = bool((seeds["lost_how"] == "exploded").any())
     lost = bool((seeds["outcome"] == "lost").any())
     return " ".join([explain_marks(seeds), *[EXPLODED] * exploded, *[LOST] * lost])

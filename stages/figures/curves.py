@@ -23,7 +23,8 @@ from stages.figures.theme import (
 )
 
 ROOM = 4
-"""A logarithmic axis ends at this multiple of its highest curve's first value, or of its median."""
+"""A logarithmic axis ends at most at this multiple of the largest first value or median of its
+curves."""
 
 
 class Panel(NamedTuple):
@@ -32,7 +33,7 @@ class Panel(NamedTuple):
     column: str
     label: str
     logarithmic: bool = True
-    """Over the seeds, the mean is then geometric."""
+    """Whether the axis is logarithmic. The mean over seeds is then geometric."""
 
 
 TRAIN_LOSS = Panel("train_loss", "training loss (nats)")

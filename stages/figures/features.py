@@ -1,4 +1,4 @@
-"""What the hidden units have become: sparsity and rank, against the rate and the training loss."""
+"""Features of the hidden layers: sparsity and rank, against the rate and the training loss."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ from stages.figures.theme import (
 
 QUANTITIES = {SPARSITY: "active features", RANK: "effective rank"}
 LAYER_HEIGHT, FRAME_HEIGHT = 2.4, 1.5
-"""Inches: of a row of panels, and of what is around them."""
+"""Inches: the height of a row of panels, and that of everything around the panels."""
 DECADE_INCHES = 1.2
 """Width of a decade that has room for the numbers of three ticks."""
 FEWEST = 3
@@ -63,7 +63,7 @@ def draw_feature(axes: Axes, column: str, study: Study, dataset: str, theme: The
 
 
 def features(study: Study, dataset: str, theme: Theme) -> Figure:
-    """Draw sparsity and rank of one dataset's hidden layers, a row for each, against the rate."""
+    """Draw one dataset's sparsity and rank against the rate, one row of panels per hidden layer."""
     figure = Figure(figsize=(WIDTH, LAYER_HEIGHT * len(study.layers) + FRAME_HEIGHT))
     rows = figure.subplots(len(study.layers), len(QUANTITIES), squeeze=False)
     for row, layer in zip(rows, study.layers, strict=True):
@@ -84,7 +84,7 @@ def features(study: Study, dataset: str, theme: Theme) -> Figure:
 
 
 def correlation(seeds: pd.DataFrame, column: str) -> str:
-    """Say how one dataset's trained networks rank by training loss and by a feature's measure."""
+    """Write Spearman's rank correlation of training loss and a measure over trained networks."""
     trained = seeds.loc[seeds["outcome"] == "trained", ["train_loss", column]].dropna()
     if len(trained) < FEWEST or (trained.nunique() == 1).any():
         return "too few networks for ρ"

@@ -20,7 +20,7 @@ BELOW = "Below: each line is one lost network; steps count from the burst that b
 BEYOND = "Those that explode run off the top."
 CLIPPING = "Gradient norms are before any clipping."
 HIGHEST = 1e5
-"""Where the axes around a breakdown end at the latest: an explosion reaches 10 to the power 38."""
+"""Upper limit of the axes around a breakdown: exploding values reach 10 to the power 38."""
 
 
 def draw_first_epoch(
@@ -31,7 +31,7 @@ def draw_first_epoch(
     Args:
         axes: The axes to draw on.
         seeds: The networks of the dataset, one row each.
-        steps: Of each rate.
+        steps: Each rate with its recorded steps.
         last: The first epoch's last step.
     """
     for rate, run in steps:
@@ -50,7 +50,7 @@ def draw_first_epoch(
 def draw_bursts(
     axes: Axes, quantity: str, label: str, steps: Sequence[tuple[Rate, RunSteps]], theme: Theme
 ) -> None:
-    """Draw a quantity around breakdowns, one line per network, or say that none was lost."""
+    """Draw a quantity around breakdowns, one line per lost network; without any, say so."""
     for rate, run in steps:
         for _, burst in run.bursts.groupby("seed"):
             axes.plot(burst["step"], burst[quantity], linewidth=0.9, **rate.line)

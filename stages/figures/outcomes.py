@@ -17,11 +17,11 @@ ENDINGS = {
     "collapsed": "lost: collapsed",
     "exploded": "lost: exploded",
 }
-"""Outcome, or how a network was lost → its name in the legend; in the order of the stack."""
+"""Outcome, or how a network was lost → its name in the legend. Bars stack them in this order."""
 FULLNESS = 0.8
 """Greatest width of a bar, as a share of the distance to its nearest neighbour."""
 COMMON = 0.6
-"""Width of a bar that has room, as a share of the mean distance."""
+"""Usual width of a bar, as a share of the mean distance between neighbouring rates."""
 LETTER_INCHES = 0.12
 """Room for a number inside a bar."""
 EXPLAINED = {

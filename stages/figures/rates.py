@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from stages.figures.theme import Theme, rate_colour, width
 
 SPREAD = 0.3
-"""How far networks lie from their rate, as a share of the mean distance of two rates."""
+"""How far marks are spread to either side of their rate, as a share of the mean distance between
+neighbouring rates."""
 ENDS = 0.6
 """How far an axis reaches beyond its first and last rate, in the same unit."""
 CROSS_LIFT, CROSS_ROW = 2, 9
@@ -65,13 +66,13 @@ class Rate:
         return table[(table["role"] == self.role) & (table["learning_rate"] == self.learning_rate)]
 
     def lost(self, seeds: pd.DataFrame) -> str:
-        """Say how many of one dataset's networks were lost; nothing where none was."""
+        """Say how many of one dataset's networks were lost; the text is empty if none was."""
         lost = self.rows(seeds)["outcome"] == "lost"
         return f"{lost.sum()} of {len(lost)} lost" * bool(lost.any())
 
 
 def rates_of(seeds: pd.DataFrame, theme: Theme) -> list[Rate]:
-    """List every rate of the study, the candidate among them, from the smallest up."""
+    """List every rate of the study, including the candidate, in increasing order."""
     grid = sorted(set(seeds.loc[seeds["role"] == "grid", "learning_rate"]))
     rates = [Rate("grid", rate, rate_colour(rate, grid, theme)) for rate in grid]
     candidate = seeds.loc[seeds["role"] == "candidate", "learning_rate"].unique()
@@ -107,11 +108,11 @@ def key(rate: Rate, name: str, *, line: bool = True, marks: bool = True) -> Line
 def legend(
     figure: Figure, rates: Iterable[Rate], seeds: pd.DataFrame, *, marks: bool = True
 ) -> None:
-    """Name the rates to the right of everything, with how many of one dataset's seeds were lost.
+    """Add a legend of the rates to the right of the panels, with one dataset's counts of the lost.
 
     Args:
         figure: The figure to draw on.
-        rates: What to name, the last one first.
+        rates: The rates to name; the legend lists the last one first.
         seeds: The networks of one dataset, one row each.
         marks: Whether the rates' lines have marks.
     """
@@ -127,7 +128,7 @@ def legend(
 
 
 def mark_losses(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate], column: str) -> None:
-    """Put crosses above the top edge where networks were lost: a row for each rate.
+    """Put crosses above the top edge where networks were lost, one row of crosses per rate.
 
     Args:
         axes: The axes to draw on.
@@ -170,7 +171,8 @@ def mean_gap(positions: dict[float, float]) -> float:
 def rate_axis(axes: Axes, rates: Sequence[Rate]) -> None:
     """Make x the learning rate: one tick per rate, with its name where there is room.
 
-    Where there is none, the name moves to a second line. The candidate's is always there.
+    A name without room moves to a second line, and is left out if it has no room there either. The
+    candidate's name is always on the second line.
     """
     positions = places(rates)
     beyond = ENDS * mean_gap(positions)
@@ -211,8 +213,8 @@ def draw_seeds(
         axes: The axes to draw on.
         seeds: The networks of one dataset, one row each.
         rates: All rates of the study.
-        theme: Its muted colour is that of the line.
-        column: The quantity, of the seeds' table.
+        theme: Its muted colour is used for the line.
+        column: The quantity to draw, a column of the seeds' table.
     """
     positions = places(rates)
     reach = SPREAD * mean_gap(positions)
@@ -236,7 +238,7 @@ def draw_seeds(
 
 
 def mark(rate: Rate, outcome: str) -> dict[str, Any]:
-    """Choose how `Axes.plot` marks networks of a rate that ended in some way."""
+    """Choose the settings with which `Axes.plot` marks a rate's networks of one outcome."""
     return {
         "marker": rate.marker,
         "color": rate.colour,

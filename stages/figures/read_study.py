@@ -21,7 +21,7 @@ TABLES = {
         *FIRST_LAYER,
     },
 }
-"""Table of the study → the columns that it must have; of the hidden layers, the first alone."""
+"""Table of the study → its required columns. Of the hidden layers, only the first is required."""
 TEXTS = {"dataset", "role", "outcome", "lost_how"}
 """The columns that hold text; all others of these tables hold numbers."""
 FIRST_EPOCH = {"step", "gradient_norm"}
@@ -29,7 +29,7 @@ BURSTS = {"seed", "step", "loss", "gradient_norm"}
 
 
 def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """Read a table that must have some columns, and numbers in all but those of `TEXTS`.
+    """Read a table; check that it has some columns, and numbers in all columns outside `TEXTS`.
 
     Raises:
         UserError: It is absent, damaged, lacks a column or holds text where numbers belong.
@@ -40,7 +40,7 @@ def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
             raise ValueError(f"it lacks the columns {absent}")
         for name in table:
             if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-                raise ValueError(f"{name} holds what is no number")
+                raise ValueError(f"{name} holds something that is not a number")
     return table
 
 
@@ -54,7 +54,7 @@ def study_tables(metrics: Path) -> dict[str, pd.DataFrame]:
 
 
 def read_study(metrics: Path) -> Study:
-    """Read the study's tables, and of every run in the seeds' table some steps.
+    """Read the study's tables, and the recorded steps of every run in the seeds' table.
 
     Args:
         metrics: Holds the tables, and in runs/<dataset>/<learning rate>/ those of each run.
@@ -86,7 +86,7 @@ def run_folder(runs: Path, key: RunKey) -> Path:
 
 
 def numbered(folder: Path) -> Iterator[tuple[Path, float]]:
-    """List what in a folder has a number as its name, with the number."""
+    """List the entries of a folder whose names are numbers, each with its number."""
     for path in sorted(folder.glob("*")):
         try:
             yield path, float(path.name)

@@ -22,7 +22,7 @@ from stages.figures.theme import (
 
 MOST_COLUMNS = 4
 PANEL_HEIGHT, FRAME_HEIGHT = 1.95, 1.3
-"""Inches: of a row of panels, and of what is around them."""
+"""Inches: the height of a row of panels, and that of everything around the panels."""
 CAPTION = (
     "Sharpness: the largest eigenvalue of the Hessian of the training loss on a fixed sample; "
     "epoch 0: the start. Thick: median over the networks not yet lost. Thin: one seed each. "

@@ -39,15 +39,15 @@ ACCURACY_TICKS = (
 )
 """The first ones matter most; a tick too close to an earlier one is left out."""
 CLOSEST_TICKS = 0.08
-"""A share of the axis."""
+"""Smallest distance between two ticks, as a share of the axis."""
 LONG_AXIS = 300
-"""Ratio of its ends from which a logarithmic axis has ticks at powers of ten alone."""
+"""A logarithmic axis has ticks only at powers of ten if its ends have at least this ratio."""
 SHORT_NUMBERS = (1e-3, 1e4)
-"""A logarithmic axis with a tick outside of these has powers of ten at all its ticks."""
+"""If a tick lies outside these, a logarithmic axis labels all its ticks with powers of ten."""
 FEWEST_TICKS = 3
-"""With fewer ticks the axis is so short that even steps serve it better."""
+"""With fewer ticks the axis is so short that evenly spaced ticks suit it better."""
 BEYOND = 0.07
-"""How far an axis from 0 reaches beyond its ends, as a share of it."""
+"""How far an axis that starts at 0 reaches below 0 and above its top, as a share of its top."""
 CAPTION_LETTERS = 146
 """Letters in one line of a caption."""
 EPOCH_INCHES = 0.3
@@ -129,15 +129,15 @@ def themed(theme: Theme) -> Iterator[None]:
 
 
 def rate_colour(rate: float, grid: Iterable[float], theme: Theme) -> str:
-    """Colour a rate by its place in the sorted grid, cold to hot; others between their neighbours.
+    """Colour a rate by its place in the sorted grid, from cold to hot.
 
-    So all figures and datasets agree. The colours also differ in lightness, for those who confuse
-    hues.
+    A rate between two rates of the grid gets a colour between theirs. All figures and datasets
+    thus use the same colours. The colours also differ in lightness, for readers who confuse hues.
 
     Args:
         rate: A learning rate.
         grid: The learning rates of the study.
-        theme: Beyond the grid, its muted colour is used.
+        theme: Its muted colour is used for a rate outside the grid's range.
     """
     ordered = sorted(set(grid))
     places = np.linspace(*theme.ramp, num=len(ordered))
@@ -148,7 +148,7 @@ def rate_colour(rate: float, grid: Iterable[float], theme: Theme) -> str:
 def accuracy_axis(axes: Axes) -> None:
     """Space accuracies, 0 to 1, by the logarithm of the error.
 
-    One unbroken axis then holds both a failure at 0.1 and the difference of 0.98 from 0.97.
+    One axis can then show a failure at 0.1 and still separate 0.98 from 0.97.
     """
 
     def above(accuracy: ArrayLike) -> NDArray[np.float64]:
@@ -179,7 +179,7 @@ def log_axis(axes: Axes, ceiling: float) -> None:
 
     Args:
         axes: With the data drawn.
-        ceiling: Where the axis ends at the latest, above 0; data beyond run off the top.
+        ceiling: Highest end of the axis, above 0; larger values run off the top.
     """
     if not np.isfinite(axes.dataLim.minposy):
         axes.set_yticks([])
@@ -195,20 +195,20 @@ def plain_logarithms(axis: Axis, longest: float = LONG_AXIS) -> None:
 
     Args:
         axis: With its scale and limits set.
-        longest: Ratio of its ends from which only powers of ten have a tick.
+        longest: If its ends have at least this ratio, only powers of ten have a tick.
     """
     low, high = axis.get_view_interval()
     short = high < longest * low
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
     axis.set_minor_locator(NullLocator())
     ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
-    # All in one notation.
+    # All ticks of an axis use one notation.
     every_one_short = all(SHORT_NUMBERS[0] <= tick <= SHORT_NUMBERS[1] for tick in ticks)
     axis.set_major_formatter(FuncFormatter(plain if every_one_short else power_of_ten))
 
 
 def plain(value: float, _: int | None = None) -> str:
-    """Write a tick's number, by a power of ten where its digits would be many."""
+    """Write a tick's number; use a power of ten if it would have many digits."""
     if SHORT_NUMBERS[0] <= value <= SHORT_NUMBERS[1]:
         return f"{value:g}"
     return power_of_ten(value)
@@ -229,7 +229,7 @@ def epoch_axis(axes: Axes, first: int, last: int) -> None:
 
 
 def from_zero(axes: Axes) -> None:
-    """Begin the y axis just below 0 and end it above the highest mark: all marks are whole."""
+    """Begin the y axis just below 0 and end it above the highest mark, so that no mark is cut."""
     top = axes.get_ylim()[1]
     axes.set_ylim(-BEYOND * top, (1 + BEYOND) * top)
 
@@ -305,14 +305,14 @@ def seed_lines(
 def legend_below(
     figure: Figure, handles: Sequence[Any], caption: str, theme: Theme, **settings: Any
 ) -> None:
-    """Name marks below everything, under a caption.
+    """Add a legend below the panels, under a caption.
 
     Args:
         figure: The figure to draw on.
-        handles: What to name.
-        caption: Put above the names.
-        theme: Its muted colour is the caption's.
-        **settings: More of `Figure.legend`.
+        handles: The marks to name.
+        caption: The text above the names.
+        theme: Its muted colour is used for the caption.
+        **settings: Further arguments of `Figure.legend`.
     """
     figure.legend(
         handles=handles,
@@ -341,7 +341,7 @@ def save_all(draw: Callable[[Theme], Mapping[str, Figure]], folder: Path) -> Non
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG of 256 colours, a third the size: the same figure, the same bytes."""
+    """Write a PNG of 256 colours, a third as large. The same figure always has the same bytes."""
     drawn = BytesIO()
     figure.savefig(drawn, dpi=PIXELS_PER_INCH, metadata={"Software": None})
     image = Image.open(drawn).convert("RGB")

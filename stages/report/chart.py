@@ -16,7 +16,7 @@ Row: TypeAlias = Mapping[Any, Any]
 UNKNOWN = "–"
 """A table's cell without a value."""
 GAP = 24
-"""Pixels between panels; page.js knows them too."""
+"""Pixels between panels; page.js repeats this number."""
 ACCURACY_TICKS = (0.1, 0.5, 0.7, 0.8, 0.85, 0.88, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998)
 
 
@@ -51,7 +51,7 @@ class Chart:
     """Name → rows."""
     table: Table
     parameters: Sequence[alt.Parameter] = ()
-    """What the page's script sets."""
+    """The Vega parameters that the page's script sets."""
     key: Sequence[Key] = ()
     """What its colours mean, where nothing else on the page says so."""
     most_in_a_row: int = 3
@@ -61,11 +61,11 @@ class Chart:
     """Pixels of a panel that its axis takes."""
 
     def written(self) -> dict[str, Any]:
-        """Write what the page draws the chart from, in what JSON has.
+        """Return everything that the page draws the chart from, ready for JSON.
 
         Returns:
-            specification: in Vega-Lite; data: name → columns and rows, null where a value is
-            missing or infinite.
+            specification: the chart in Vega-Lite; data: name → columns and rows, with None for a
+            value that is missing or infinite.
         """
         view = alt.concat(*self.panels, columns=self.most_in_a_row, spacing=GAP)
         specification = view.add_params(*self.parameters).to_dict()
@@ -83,7 +83,7 @@ class Chart:
 
 
 def plain(value: object) -> object:
-    """Make a cell one of JSON's values, a number with the six digits of the tables."""
+    """Convert a cell to a value of JSON; a float is rounded to the six digits of the tables."""
     if not known(value):
         return None
     return float(f"{value:.6g}") if isinstance(value, float) else value
@@ -104,7 +104,7 @@ def number(value: float, digits: str) -> str:
 def accuracy_axis(error: str, errors: tuple[float, float] | None = None) -> alt.Y:
     """Space accuracies by the logarithm of the error, as the figures do.
 
-    One axis then holds both a failure at 10 % and the difference of 98 % from 97 %.
+    One axis can then show a failure at 10 % and still separate 98 % from 97 %.
 
     Args:
         error: The column of 1 - accuracy.

@@ -88,7 +88,7 @@ def panel(rung: str, name: str, colours: alt.Scale, errors: tuple[float, float])
 
 
 def rows(networks: pd.DataFrame, names: Mapping[str, str]) -> list[list[str]]:
-    """Count how the networks of each rung, which has a name, end at each rate."""
+    """Count how networks end: one row per rate of each rung in `names` (rung → its name)."""
     found = []
     for rung, name in names.items():
         for rate, cell in networks[networks["recipe"] == rung].groupby("learning_rate"):

@@ -32,7 +32,7 @@ CHOSEN = "indexof(rates, datum.rate) >= 0"
 LIT = "network === null || datum.network === network"
 """`network` is the one that is pointed at."""
 NAME_GAP = 1.38
-"""Ratio of two levels of 2 / learning rate whose names have room one above the other."""
+"""Smallest ratio of two levels of 2 / learning rate whose labels do not overlap."""
 OWN_RATE = "network === null || indexof(network, datum.rate + ', ') === 0"
 """The name of a network begins with that of its rate."""
 CAPTION = (
@@ -60,7 +60,7 @@ class Quantity(NamedTuple):
 
     @property
     def drawn(self) -> str:
-        """Name the column that is drawn: of an accuracy its error."""
+        """Name the column that is drawn; for an accuracy this is the error."""
         return "test_error" if self.axis is accuracy_axis else self.column
 
 
@@ -76,7 +76,7 @@ QUANTITIES = (
 
 
 def linked_section(study: Study, dataset: str) -> Section:
-    """Make a dataset's section: the linked view, and what chooses rates and networks in it."""
+    """Make a dataset's section: the linked view, and the controls to choose rates and networks."""
     networks = networks_of(study, dataset)
     content = {
         "chart": linked_view(networks, dataset),
@@ -145,7 +145,7 @@ def linked_view(networks: Networks, dataset: str) -> Chart:
 
 
 def spread(levels: Iterable[float]) -> list[float]:
-    """Place the names of falling levels: each at its level, or lower where another is close."""
+    """Place the labels of falling levels: each at its level, or lower if the one above is close."""
     return list(accumulate(levels, lambda above, level: min(level, above / NAME_GAP)))
 
 
@@ -189,8 +189,8 @@ def lines(quantity: Quantity, networks: Networks, last: int) -> Panel:
 
 
 def points(quantity: Quantity, networks: Networks, last: int) -> Panel:
-    """Draw a point for each network of the chosen rates and epoch; the nearest is pointed at."""
-    # Nothing reads this selection: with it the point nearest to the pointer gets its events.
+    """Draw one point per network and epoch of the chosen rates; the pointer selects the nearest."""
+    # Nothing reads this selection. It makes the point nearest to the pointer receive the events.
     nearest = alt.selection_point(
         name=f"nearest_{quantity.column}", on="pointerover", nearest=True, clear=False
     )

@@ -12,7 +12,7 @@ CROSS = "M-1,-1L1,1M1,-1L-1,1"
 
 
 def both(choose: Callable[[Theme], str]) -> str:
-    """Write a colour of which the browser takes the one for the scheme in use."""
+    """Write a CSS colour that depends on whether the browser's scheme is light or dark."""
     return f"light-dark({choose(LIGHT)}, {choose(DARK)})"
 
 
@@ -39,17 +39,17 @@ CONFIG = {
     "header": {"labelColor": TEXT},
     "legend": {"labelColor": TEXT, "titleColor": TEXT},
 }
-"""The settings of Vega-Lite for every chart. A screen reader gets the table behind it."""
+"""The settings of Vega-Lite for every chart. Screen readers get the chart's table instead."""
 STYLE = (
     ":root { color-scheme: light dark; "
     f"--background: {BACKGROUND}; --text: {TEXT}; --muted: {MUTED}; --grid: {GRID}; "
     f"--mark: {MARK}; }} @media print {{ :root {{ color-scheme: light; }} }}"
 )
-"""Colours for the pages' styles. Paper is light."""
+"""The colours as CSS variables. Printed pages use the light scheme."""
 
 
 def colour_of_rate(rate: float, grid: Iterable[float]) -> str:
-    """Colour a rate as all figures do, given the study's."""
+    """Colour a rate as all figures do, given the rates of the grid."""
     return both(lambda theme: rate_colour(rate, grid, theme))
 
 

@@ -77,7 +77,7 @@ def mechanism(
 
 
 def named(rates: Mapping[str, float]) -> dict[str, str]:
-    """Name the arms that there are, by the rates that they begin with."""
+    """Name each arm in `rates` by the rate that it begins with."""
     others = {arm: rates.get(arm, math.nan) for arm in ("small", "large")}
     return {arm: NAMES[arm].format(rate=rates[arm], **others) for arm in SHOWN if arm in rates}
 
@@ -137,10 +137,10 @@ def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) ->
 def numbered(
     heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y, shown: str
 ) -> Panel:
-    """Draw the same, and at the end of an arm that decays how many epochs its first rate lasted.
+    """Draw a panel; write at the end of an arm that decays how many epochs its first rate lasted.
 
     Args:
-        heading: What stands above it.
+        heading: The title of the panel.
         colours: Arm → its colour.
         across: The quantity of the x axis.
         up: That of the y axis.

@@ -20,7 +20,7 @@ TRAINED = {
 
 @dataclass(frozen=True)
 class Networks:
-    """Tables of one dataset's networks, in which `network` names one."""
+    """Tables of one dataset's networks. The column `network` has a network's name."""
 
     rates: Sequence[Rate]
     colours: Sequence[str]
@@ -51,7 +51,7 @@ def named(seeds: pd.DataFrame, rates: Sequence[Rate]) -> pd.DataFrame:
 
 
 def epochs_of(study: Study, seeds: pd.DataFrame) -> pd.DataFrame:
-    """Join what was measured of some networks during training with what was measured after."""
+    """Join the history of some networks with their diagnostics: one row per network and epoch."""
     last = study.layers[-1]
     measured = {
         f"{SPARSITY}_{last}": "active",

@@ -85,5 +85,5 @@ def own(name: str) -> str:
 def script() -> str:
     """Bundle Vega, Vega-Lite and Vega-Embed as one script, without a network."""
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    # A page would take this for the script's end, also within its texts.
+    # A browser would take this for the end of the script, even inside a string.
     return bundle.replace("</script", "<\\/script")

@@ -32,7 +32,7 @@ ARMS = (
 
 
 def sections(study: Study, audit: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
-    """Make the sections: of the study all, of the audit those whose tables exist."""
+    """Make all sections of the study, and those sections of the audit whose tables exist."""
     if CLAIMS in audit:
         listed = {"claims": claims(audit[CLAIMS])}
         yield Section("verdicts", "The published claims, judged", "verdicts.html", listed)

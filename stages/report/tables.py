@@ -1,4 +1,4 @@
-"""Read what the page shows from metrics/: the study, and of the audit what has been made."""
+"""Read from metrics/ what the page shows: the study, and the tables of the audit that exist."""
 
 from pathlib import Path
 

@@ -25,7 +25,7 @@ UNITS = {
 share; one that is compared with a bound is written as it is."""
 MINUS = "−"
 OFF = {"factor": "most of one side never get there"}
-"""Unit → an effect without a number, in words; of the others, most of one side are lost."""
+"""Unit → how an infinite effect is written. For other units, most of one side are lost."""
 SHAPES = {"o": "circle", "s": "square", "D": "diamond"}
 VERDICTS = {"supported": LOOKS[0], "refuted": LOOKS[1]}
 """Verdict → the look of the effects that speak for it."""
@@ -46,7 +46,7 @@ class Claim(NamedTuple):
     rule: str
     """What is compared."""
     halves: str
-    """What either half of the seeds says alone; empty where nothing is measured."""
+    """The verdicts of the two halves of the seeds; empty if nothing is measured."""
     chart: Chart | None
     """Its comparisons, where they have effects."""
     table: Table

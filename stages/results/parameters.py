@@ -1,4 +1,4 @@
-"""What params.yaml says of the tables."""
+"""Which keys of params.yaml the tables read."""
 
 from pydantic import BaseModel
 

@@ -1,4 +1,4 @@
-"""What a reader sees first: the main columns in Markdown, and what `dvc metrics diff` compares."""
+"""Two summaries: the main columns in Markdown, and the numbers that `dvc metrics diff` compares."""
 
 from collections.abc import Mapping
 from numbers import Integral
@@ -26,7 +26,7 @@ CANDIDATE = {
 
 
 def readable(grid: pd.DataFrame) -> str:
-    """Lay out the main columns in Markdown: means, and how far their 95 % intervals reach.
+    """Write the main columns as a Markdown table: means, ± half the width of their 95 % intervals.
 
     Args:
         grid: As `stages.results.tables.grid_table` makes it.

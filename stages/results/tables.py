@@ -28,7 +28,7 @@ LAST_SCORES = [
     *("validation_accuracy", "test_accuracy", "test_mape", "test_loss", "train_loss"),
     *("train_accuracy", "gradient_norm_mean", "relative_update_mean", "noise_scale"),
 ]
-"""Columns of the history, of which the seeds' table has the last epoch's value."""
+"""Columns of the history. The seeds' table has their values at the last epoch."""
 RENAMED = {"gradient_norm_mean": "gradient_norm", "relative_update_mean": "relative_update"}
 """Column of the history → its name in the seeds' table."""
 WHOLE_RUN = ["running_accuracy", "steps_to_threshold", "peak_gradient_norm"]
@@ -46,14 +46,14 @@ class StudyRun:
 
 
 def gather(declared: AggregateParams, runs: Path) -> Iterator[StudyRun]:
-    """Read the runs that the parameters name, and no others that may lie about.
+    """Read the runs that the parameters name. Other folders are ignored.
 
     Args:
         declared: Which datasets and learning rates.
         runs: Holds <dataset>/<learning rate>/ and <dataset>/candidate/.
 
     Raises:
-        UserError: A run is absent or damaged, or is of another dataset or learning rate.
+        UserError: A run is absent, is damaged, or belongs to another dataset or learning rate.
     """
     for dataset in declared.datasets:
         named = [(str(rate), "grid", rate) for rate in declared.learning_rates]
@@ -80,10 +80,10 @@ def gather(declared: AggregateParams, runs: Path) -> Iterator[StudyRun]:
 def _incomplete(measured: Measured) -> Iterator[str]:
     """Name the tables whose rows are not those of the run's networks and epochs.
 
-    An exploded network is not measured from then on; all are at the start, epoch 0.
+    A network is no longer measured once it has exploded. Every network is measured at epoch 0.
     """
     seeds, epochs = measured.facts["seeds"], measured.facts["epochs"]
-    # First, as a damaged run.json may name any number of epochs.
+    # Checked first: a damaged run.json may name so many epochs that the sets below fill the memory.
     if len(measured.history) != len(seeds) * epochs:
         yield "history"
         return
@@ -109,7 +109,7 @@ def _places(table: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 def history_table(study: Sequence[StudyRun]) -> pd.DataFrame:
-    """Lay every run's history end to end: one row per dataset, rate, seed and epoch.
+    """Concatenate the histories of all runs: one row per dataset, rate, seed and epoch.
 
     `learning_rate_now` is the rate in force at the epoch's last step.
     """
@@ -118,7 +118,7 @@ def history_table(study: Sequence[StudyRun]) -> pd.DataFrame:
 
 
 def diagnostics_table(study: Sequence[StudyRun]) -> pd.DataFrame:
-    """Lay all diagnostics end to end: one row per dataset, rate, seed and epoch, from epoch 0.
+    """Concatenate all diagnostics: one row per dataset, rate, seed and epoch, from epoch 0.
 
     A quantity of the hidden layers has one column per layer, `effective_rank_1` and so on.
     """
@@ -126,10 +126,10 @@ def diagnostics_table(study: Sequence[StudyRun]) -> pd.DataFrame:
 
 
 def seeds_table(study: Sequence[StudyRun]) -> pd.DataFrame:
-    """Sum up each network in one row.
+    """Summarize each network in one row.
 
-    Scores, sharpness and the columns of the hidden layers are those of the last epoch, missing
-    where they are not finite.
+    Scores, sharpness and the columns of the hidden layers are those of the last epoch. Values that
+    are not finite are missing.
     """
     return _end_to_end(study, _networks)
 
@@ -137,7 +137,7 @@ def seeds_table(study: Sequence[StudyRun]) -> pd.DataFrame:
 def _end_to_end(
     study: Sequence[StudyRun], table_of: Callable[[Measured], pd.DataFrame]
 ) -> pd.DataFrame:
-    """Make a table of each run and put the run's place in the study before its columns."""
+    """Concatenate one table per run; the first columns of a row say which run it belongs to."""
     tables = []
     for run in study:
         place = {name: getattr(run, name) for name in WHICH_RUN}
@@ -146,14 +146,14 @@ def _end_to_end(
 
 
 def _diagnostics(measured: Measured) -> pd.DataFrame:
-    """Put curvature and hidden layers side by side, by seed and epoch."""
+    """Join sharpness and the measures of all hidden layers: one row per seed and epoch."""
     layers = measured.features.pivot(index=["seed", "epoch"], columns="layer")
     layers.columns = layers.columns.map("{0[0]}_{0[1]}".format)
     return measured.sharpness.set_index(["seed", "epoch"]).join(layers)
 
 
 def _networks(measured: Measured) -> pd.DataFrame:
-    """Put what is known of each network at the last epoch beside how it ended."""
+    """Join each network's outcome with its scores and diagnostics at the last epoch."""
     scores = measured.history.set_index(["seed", "epoch"])[LAST_SCORES].rename(columns=RENAMED)
     diagnostics = _diagnostics(measured).drop(columns="residual")
     table = measured.networks.set_index("seed")
@@ -169,7 +169,8 @@ def interval(values: pd.Series) -> dict[str, float]:
     """Compute mean, standard deviation and the 95 % interval of the mean (Student's t).
 
     Args:
-        values: One per seed; missing ones do not count. Fewer than three have only a mean.
+        values: One per seed; missing ones are ignored. With fewer than three, only the mean is
+            computed; the rest is NaN.
     """
     known = values.dropna().astype(float)
     mean = known.mean()
@@ -182,11 +183,11 @@ def interval(values: pd.Series) -> dict[str, float]:
 
 
 def grid_table(seeds: pd.DataFrame) -> pd.DataFrame:
-    """Sum up each dataset and learning rate in one row.
+    """Summarize each dataset and learning rate in one row.
 
-    Seeds are counted by how they ended; `seeds_exploded` are some of the lost ones, and
-    `seeds_at_threshold` those that reached the threshold, even if they were lost later. Every
-    other quantity is averaged over the seeds that trained.
+    Seeds are counted by outcome. `seeds_exploded` counts the lost seeds that exploded.
+    `seeds_at_threshold` counts the seeds that reached the threshold, even if they were lost later.
+    Every other quantity is averaged over the seeds that trained.
     """
     quantities = seeds.columns.drop([*WHICH_RUN, "seed", *ENDING, "chance_accuracy"])
     rows = []

@@ -15,10 +15,10 @@ from stages.figures.theme import LIGHT, WIDTH, Theme, headed, legend_below
 
 ROW_INCHES, FRAME_INCHES = 0.175, 1.5
 MOST = 50
-"""Margins at which the axis ends at the latest; what lies beyond is an arrow on its edge."""
+"""The axis shows at most this many margins; an effect beyond is an arrow on its edge."""
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 LEAST, BEYOND = 3, 1.2
-"""Margins that the axis shows at least; how far it reaches beyond the longest interval."""
+"""Margins that the axis shows at least; factor by which it exceeds the longest interval."""
 LISTED = r"([\d.]+)(?:, [\d.]+)+ and ([\d.]+)"
 """A list of at least three numbers."""
 ANY = "all"
@@ -32,7 +32,8 @@ NOTES = {
     ("matched_feature_sparsity", ANY): ", active features",
     ("last", ANY): ", after the last epoch",
 }
-"""Quantity (or that it is measured at the end) and among which networks → what a label adds."""
+"""(Quantity, or `last` if measured after the last epoch; among which networks) → what a label
+adds."""
 CAPTION = (
     "Mark and bar: the effect and its 95 % bootstrap interval, in margins: the smallest difference "
     "that matters (shaded). Effects to the right support the claim; where it says that something "
@@ -86,7 +87,7 @@ def look_of(result: str) -> Look:
 def effects(claims: pd.DataFrame, theme: Theme) -> Figure:
     """Draw every comparison that decides a claim, under the claim and its verdict.
 
-    A claim whose comparisons all stand above has its verdict alone.
+    A claim whose comparisons were all drawn for claims above shows only its verdict.
 
     Args:
         claims: Of claims.csv.
@@ -144,7 +145,7 @@ def head(axes: Axes, place: int, statement: str, verdict: str, theme: Theme) -> 
 
 
 def label(row: pd.Series) -> str:
-    """Name a comparison: what is compared, and what of it where that is not plain."""
+    """Name a comparison, and its quantity where that is not obvious."""
     short = re.sub(LISTED, r"\1 to \2", str(row["comparison"]))
     quantity = str(row["quantity"])
     when = "last" if quantity.startswith("last_") else ""

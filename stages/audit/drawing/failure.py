@@ -22,14 +22,14 @@ from stages.figures.theme import (
 LOOKS = {"core": ("-", "o"), "clipped": ("--", "s"), "warmup_cosine": ("-.", "D")}
 """Recipe → dashes and mark; in the order of the legend."""
 COLOURS = {"clipped": ("#c2500a", "#f0a33a"), "warmup_cosine": ("#0072b2", "#56b4e9")}
-"""Recipe → its colour on a light and on a dark background; core has the text's. By Okabe and Ito,
-so that those who confuse hues tell them apart."""
+"""Recipe → its colour on a light and on a dark background; core has the colour of text. The hues
+follow Okabe and Ito, so that readers who confuse hues can tell them apart."""
 ORDER = {recipe: place for place, recipe in enumerate(LOOKS)}
 APART = {"core": 0.994, "clipped": 1.0, "warmup_cosine": 1.006}
 """Recipe → factor by which its marks are shifted at rates that other recipes have as well."""
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 2.5, 3, 4, 5, 10)
 FEW = 8
-"""So many rates can all be ticks."""
+"""If there are at most this many rates, each one is a tick."""
 MARGIN = 1.04
 """Factor by which the axis reaches beyond the rates."""
 PANEL_INCHES = 2.5
@@ -132,7 +132,7 @@ def first_rate(shares: pd.DataFrame) -> float:
 
 
 def rate_scale(axes: Axes, least: float, rates: NDArray[np.float64]) -> None:
-    """Make x the learning rate, logarithmic, with plain numbers: the rates, if they are few."""
+    """Make x the learning rate, logarithmic; with few rates, each rate is a tick."""
     shown = [rate for rate in rates if rate >= least]
     ticks = shown if len(shown) <= FEW else [t for t in TICKS if least <= t <= max(shown)]
     axes.set_xscale("log")

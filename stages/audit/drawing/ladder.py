@@ -50,7 +50,7 @@ def whole(rungs: Sequence[str]) -> bool:
 
 
 def heading(rung: str, rungs: Sequence[str]) -> str:
-    """Name a rung by what it changes, or by its name where the one before it is not there."""
+    """Name a rung by what it changes, or by its own name if a rung up to core is missing."""
     place = rungs.index(rung) + 1
     return f"{place}  {CHANGED[rung] if whole(rungs) else named(rung)}"
 
@@ -75,7 +75,7 @@ def ladder(
     rows = networks[networks["dataset"] == dataset]
     rungs = [rung for rung in RUNGS if (rows["recipe"] == rung).any()]
     rows = rows[rows["recipe"].isin(rungs)].assign(role="grid")
-    # What has become of a lost network's numbers is a matter of rounding: it has no accuracy.
+    # Rounding decides what a lost network predicts, so it is drawn without an accuracy.
     rows["test_accuracy"] = rows["test_accuracy"].mask(rows["outcome"] == "lost")
     rates = [
         Rate("grid", rate, rate_colour(rate, grid, theme))
@@ -110,7 +110,7 @@ def ladder(
 
 
 def leave_room(axes: Axes, accuracies: pd.Series) -> None:
-    """Reach further down than the lowest mark, so that the counts of the lost cover none."""
+    """Extend the axis below the lowest mark, so that the counts of lost networks cover no mark."""
     errors = 1 - accuracies.dropna().clip(upper=1 - SMALLEST_ERROR)
     if not errors.empty:
         lower = errors.max() * (errors.max() / errors.min()) ** ROOM

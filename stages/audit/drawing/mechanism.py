@@ -34,7 +34,7 @@ NAMES = {
     "large_batch": "{rate:g}, larger batches: rate / batch as at {small:g}",
     "small_batch": "{rate:g}, smaller batches: rate / batch as at {large:g}",
 }
-"""Arm → its name in the legend: the rate that it begins with, and those of two other arms."""
+"""Arm → its name in the legend; `rate` is its first rate, `small` and `large` those arms' rates."""
 LOOKS: dict[str, tuple[Literal["-", "--", ":"], str]] = {
     "large_batch": ("--", "s"),
     "small_batch": (":", "s"),
@@ -45,7 +45,7 @@ USUAL: tuple[Literal["-"], str] = ("-", "o")
 SIZE, NUMBER_SIZE = 9.5, 5
 """Points: of a mark, and of a number within."""
 LONGEST = 1000
-"""Ratio of the ends of the loss axis from which it has ticks at powers of ten alone."""
+"""The loss axis has ticks only at powers of ten if its ends have at least this ratio."""
 CAPTION = (
     "Line: medians over networks at each epoch with a lower training loss than all before, and at "
     "the last epoch, where the mark is; its bar: lowest to highest network. A number: epochs at "
@@ -140,7 +140,7 @@ def draw_arm(axes: Axes, arm: str, rows: pd.DataFrame, colours: Colours) -> None
 def falling(losses: pd.Series) -> pd.Series:
     """Select the epochs with a lower loss than all before, and the last.
 
-    A line through all epochs would run to and fro where the loss jumps.
+    A line through all epochs would zigzag where the loss jumps.
     """
     kept = losses == losses.cummin()
     kept.iloc[-1:] = True

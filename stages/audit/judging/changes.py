@@ -1,4 +1,4 @@
-"""What changes from one rung to the next: by tests of the difference alone."""
+"""What changes from one rung to the next: only a test of the difference itself decides that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Change:
 
     @property
     def significant(self) -> bool:
-        """Whether the rung changes it."""
+        """Whether the comparison comes out differently on the two recipes."""
         return self.corrected < LEVEL
 
 

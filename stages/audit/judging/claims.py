@@ -1,10 +1,10 @@
-"""The published claims: claim by claim, what is compared and what decides. The specification.
+"""The specification of the published claims: what each one compares, and what decides it.
 
-Each claim is a list of comparisons, on the recipe core unless another is named. How a comparison is
-tested is told in docs/audit-protocol.md, and done in `tested` and `statistics`. A claim is
+Each claim is a list of comparisons, on the recipe core unless another one is named. The file
+docs/audit-protocol.md explains the tests; `tested` and `statistics` compute them. A claim is
 
 supported   if each comparison is as it says (one of them is enough where `needs` is "any");
-refuted     if one comparison is not: it is the other way round, or the margin is excluded;
+refuted     if one comparison is the other way round, or excludes a gain as large as its margin;
 equivalent  if each difference is smaller than its margin;
 undecided   otherwise;
 not run     if a cell that it names has no network.
@@ -32,8 +32,7 @@ SEEDS = 20
 """Networks per cell that were declared beforehand: two groups of ten. With fewer, all verdicts are
 provisional."""
 
-# ------------------------------------------------------------------------ what is compared, and
-# the smallest difference that matters
+# ----------------------------------------- the quantities, and the smallest difference that matters
 
 POINTS = {"mnist": 0.2, "fashion_mnist": 0.5}
 BURST = 50.0
@@ -68,16 +67,16 @@ def cells(dataset: str, *rates: float, recipe: str = CORE) -> Side:
 
 
 def against_base(quantity: Quantity, dataset: str, *rates: float) -> tuple[Comparison, ...]:
-    """Each rate is better than the smallest."""
+    """Compare each rate with the smallest one; the claim is that each is better."""
     base = cells(dataset, BASE)
     return tuple(Difference(quantity, cells(dataset, rate), base) for rate in rates)
 
 
 def unstable(dataset: str, *rates: float) -> tuple[Comparison, ...]:
-    """At each rate more than a quarter is lost, and more than at the smallest rate.
+    """Compare the share lost at each rate with a quarter, and with that at the smallest rate.
 
-    A share below a quarter refutes it. That the smallest rate loses as many does not: it is then
-    undecided whether it is the rate.
+    The claim is that it is larger than both. A share below a quarter refutes the claim. If the
+    smallest rate loses as many networks, the claim is undecided: the rate may not be the cause.
     """
     base = cells(dataset, BASE)
     return (
@@ -87,7 +86,7 @@ def unstable(dataset: str, *rates: float) -> tuple[Comparison, ...]:
 
 
 def saves(recipe: str, *datasets: str) -> tuple[Comparison, ...]:
-    """A recipe loses fewer networks at the largest rates than core."""
+    """Compare a recipe with core; the claim is that it loses fewer at the largest rates."""
     return tuple(
         Shares(cells(dataset, *LARGEST, recipe=recipe), cells(dataset, *LARGEST), "fewer")
         for dataset in datasets
@@ -95,7 +94,7 @@ def saves(recipe: str, *datasets: str) -> tuple[Comparison, ...]:
 
 
 def arms(quantity: Quantity, *pairs: tuple[str, str]) -> tuple[Comparison, ...]:
-    """Each arm of the mechanism is better than another, on both datasets."""
+    """Compare pairs of arms on both datasets; the claim is that the first of each is better."""
     return tuple(
         Matched(quantity, dataset, arm, against)
         for dataset in (MNIST, FASHION)

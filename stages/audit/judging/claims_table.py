@@ -1,4 +1,4 @@
-"""claims.csv and changes.csv: one row per comparison, with all that its p values come from."""
+"""claims.csv and changes.csv: one row per comparison, with what its p values are computed from."""
 
 import math
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ PLACES = [
     *("quantity", "better", "lost", "among", "bound", "unit", "margin"),
     *("n", "other_n", "arrangements", "statistic"),
 ]
-"""What is compared. `base_rates` is there where gains are compared: each network of `rates` less
-the one of `base_rates` with the same seed."""
+"""Columns that say what is compared. `base_rates` is filled where gains are compared: a gain is the
+value of a network of `rates` minus that of the network of `base_rates` with the same seed."""
 EFFECTS = [
     f"{name}{end}" for name in ("effect", "gain", "probability") for end in ("", "_low", "_high")
 ]
@@ -147,7 +147,7 @@ def _row(
 
 
 def _places(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
-    """Say which networks are compared, and what of them."""
+    """Say which networks are compared, and by which quantity."""
     place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
     sides = comparison.sides
     if isinstance(comparison, Interaction):

@@ -1,4 +1,4 @@
-"""The words in which the claims are specified: quantities, and kinds of comparisons."""
+"""The building blocks of the claims: quantities, and kinds of comparisons."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -17,34 +17,34 @@ from stages.audit.judging.tested import Bounded, Counted, Ranked, Scale, Stated,
 DATASETS: Mapping[str, str] = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 """Dataset → its name for readers."""
 SHARE_MARGIN = 20.0
-"""Points of the share of networks, from which on a difference matters."""
+"""Smallest difference between two shares of networks that matters, in percentage points."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is compared of two samples of networks."""
+    """A measured value of each network, by which two samples of networks are compared."""
 
     column: str
     name: str
     better: Literal["higher", "fewer"]
     margins: Mapping[str, float] | float
-    """The smallest difference that matters, for each dataset or all: in points; of steps, the
+    """The smallest difference that matters, by dataset or for all: in percentage points, or as a
     factor."""
     lost: Literal["ranks last", "is left out"] = "ranks last"
     unit: Literal["points", "factor"] = "points"
 
     def scale(self, dataset: str) -> Scale:
-        """Say how a difference is shown on a dataset, and which matters."""
+        """Choose how a difference is shown on a dataset, and how large it must be to matter."""
         margins = self.margins
         margin = margins[dataset] if isinstance(margins, Mapping) else margins
         return Scale(self.unit, 1 if self.better == "higher" else -1, margin)
 
     def values(self, networks: Networks) -> Values:
-        """Take it of networks, larger is better, -inf worst, (networks,); NaN: left out."""
+        """Return each network's value, (networks,): larger is better, -inf worst, NaN left out."""
         return self.turned(networks[self.column].astype(float), networks["outcome"] == "lost")
 
     def turned(self, values: Values, lost: NDArray[np.bool_] | bool = False) -> Values:
-        """Turn it so that larger is better."""
+        """Transform values so that larger is better; lost or missing ones rank last or are NaN."""
         turned = np.log(values) if self.unit == "factor" else 100 * values
         worst = -np.inf if self.lost == "ranks last" else np.nan
         turned = turned if self.better == "higher" else -turned
@@ -62,7 +62,7 @@ EVENTS: Mapping[Event, str] = {
 
 
 def happened(event: Event, networks: Networks) -> NDArray[np.bool_]:
-    """Tell of each network whether something happened to it, (networks,)."""
+    """Tell for each network whether an event happened to it, (networks,)."""
     outcome = networks["outcome"]
     found: NDArray[np.bool_] = {
         "lost": outcome == "lost",
@@ -73,13 +73,13 @@ def happened(event: Event, networks: Networks) -> NDArray[np.bool_]:
 
 
 def burst(networks: Networks, norm: float) -> NDArray[np.bool_]:
-    """Tell of each network whether its gradient norm ever was above a bound, (networks,)."""
+    """Tell which networks passed a gradient norm or broke down with a burst, (networks,)."""
     passed: NDArray[np.bool_] = networks["peak_gradient_norm"] > norm
     return passed | happened("burst first", networks)
 
 
 def among(which: Among, networks: Networks, norm: float = np.inf) -> Networks:
-    """Keep the networks of which a share is taken: all, the lost ones, or those that burst."""
+    """Keep the networks among which a share is taken: all, the lost ones, or those with a burst."""
     if which == "all":
         return networks
     return only(networks, happened("lost", networks) if which == "lost" else burst(networks, norm))
@@ -87,11 +87,11 @@ def among(which: Among, networks: Networks, norm: float = np.inf) -> Networks:
 
 @dataclass(frozen=True)
 class Comparison(ABC):
-    """What a claim says of some cells."""
+    """A statement of a claim about some cells."""
 
     kind: ClassVar[str]
     can_refute = True
-    """Whether a claim is refuted where this is not so; otherwise it is then undecided."""
+    """Whether the claim is refuted if the statement is false. If not, the claim is undecided."""
 
     @property
     @abstractmethod
@@ -101,23 +101,23 @@ class Comparison(ABC):
     @property
     @abstractmethod
     def quantity_name(self) -> str:
-        """What of it is compared."""
+        """The name of the quantity that is compared."""
 
     @property
     @abstractmethod
     def sides(self) -> tuple[Side, ...]:
-        """The cells, those first that the claim speaks of."""
+        """The cells of each side; the side that the claim is about comes first."""
 
     @abstractmethod
     def tested(self, evidence: Evidence) -> Tested | None:
-        """Compare; None where a cell was not run."""
+        """Test the statement; return None if a cell was not run."""
 
     def on(self, recipe: str) -> "Comparison | None":
-        """Move it from core to another recipe; None where it says nothing there."""
+        """Make the same comparison on another recipe than core; None if it has no meaning there."""
         return None
 
     def change(self, recipe: str, other: str) -> "Comparison | None":
-        """Compare what it finds on a recipe with what it finds on another."""
+        """Compare what it finds on two recipes; None if there is no test of their difference."""
         return None
 
 
@@ -165,11 +165,11 @@ class Difference(Comparison):
 
 @dataclass(frozen=True)
 class Interaction(Comparison):
-    """What a quantity gains from one cell to another differs between two pairs of such cells.
+    """The gain in a quantity from one cell to another differs between two pairs of cells.
 
-    A gain is that of a network over the one with the same seed: which networks are paired
-    does not matter, as long as it was fixed beforehand. Where neither dataset nor recipe changes
-    what the rate does, all gains are alike, and the same exact test applies to them.
+    A gain is a network's value minus that of the network with the same seed in the other cell. Any
+    other pairing would do as well, if it was fixed beforehand. If neither dataset nor recipe
+    changes what the rate does, the gains are exchangeable, and the same exact test applies to them.
     """
 
     kind = "interaction"
@@ -197,7 +197,7 @@ class Interaction(Comparison):
 
     @property
     def scale(self) -> Scale:
-        """The quantity's scale on one dataset; on two, margins, which both have in common."""
+        """The quantity's scale if all cells are of one dataset; otherwise multiples of margins."""
         datasets = {side[0].dataset for side in self.sides}
         ours = self.quantity.scale(self.first[0][0].dataset)
         return ours if len(datasets) == 1 else Scale("margins", 1, 1.0)
@@ -216,12 +216,12 @@ class Interaction(Comparison):
         return Ranked(scale, gains[0], gains[1], trained[0], trained[1], either_way=either_way)
 
     def _gains(self, side: Networks, base: Networks) -> tuple[Values, NDArray[np.bool_]]:
-        """Subtract the network with the same seed; tell which gains are of trained networks."""
+        """Subtract values of the same seed; tell for which gains both networks trained."""
         _, *places = np.intersect1d(side["seed"], base["seed"], return_indices=True)
         pair = only(side, places[0]), only(base, places[1])
         ours, theirs = (self.quantity.values(networks) for networks in pair)
         with np.errstate(invalid="ignore"):
-            # Two networks that both ended worst: nothing is gained.
+            # Two networks that both rank last have no gain; -inf minus -inf would be NaN.
             gains = np.where(ours == theirs, 0.0, ours - theirs)
         if self.scale.unit == "margins":
             gains = gains / self.quantity.scale(str(side["dataset"][0])).step
@@ -418,7 +418,7 @@ def _known(norms: Values, chosen: Callable[[list[float]], float]) -> str:
 
 @dataclass(frozen=True)
 class SameNumbers(Comparison):
-    """Printed numbers are those of an output, to the digit."""
+    """Printed numbers equal those of an output, to the last digit."""
 
     kind = "fact"
     what: str
@@ -448,7 +448,7 @@ class SameNumbers(Comparison):
 
 
 def moved(side: Side, recipe: str) -> Side:
-    """Put a recipe in core's place; cells of other recipes go, unless core is meant."""
+    """Put a recipe in core's place, and drop the cells of all recipes but core."""
     return tuple(replace(cell, recipe=recipe) for cell in side if cell.recipe == CORE)
 
 

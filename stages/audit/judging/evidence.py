@@ -29,9 +29,9 @@ class Cell:
     dataset: str
     recipe: str
     rate: float | Favourite | None
-    """None: the recipe's only one."""
+    """None: the only rate of the recipe."""
     upper_half: bool = False
-    """Take the upper half of its seeds alone: the lower half has chosen the favourite."""
+    """Use only the upper half of the seeds, because the lower half chose the favourite."""
 
 
 Side: TypeAlias = tuple[Cell, ...]
@@ -49,7 +49,7 @@ class Evidence:
     networks: pd.DataFrame
     """One row per network, as `read_tables.networks` reads them."""
     epochs: pd.DataFrame
-    """One row per network of the mechanism recipes and epoch."""
+    """One row per network and epoch, for the recipes of the mechanism."""
 
     @cached_property
     def _cells(self) -> Mapping[Any, Networks]:
@@ -94,9 +94,9 @@ class Evidence:
         return only(networks, slice(len(networks["seed"]) // 2, None))
 
     def rate(self, cell: Cell) -> float | None:
-        """Tell a cell's rate; None for the recipe's only one, or where a favourite cannot be told.
+        """Return a cell's rate; None for a recipe's only rate, or if there is no favourite.
 
-        That is so if one of the rates to choose from was not run.
+        There is no favourite if one of the rates to choose from was not run.
         """
         if not isinstance(cell.rate, Favourite):
             return cell.rate

@@ -1,9 +1,9 @@
 """The probability that a network is lost: a hazard by learning rate and epoch.
 
 The hazard is the probability that a network not yet lost is lost in an epoch. Its complementary
-log-log, log(-log(1 - hazard)), is linear in the logarithm of the rate, with a level of its own for
-the first epoch, for epochs 2 and 3 and for later ones (Prentice and Gloeckler, 1978: proportional
-hazards, seen epoch by epoch). Summed over the epochs it gives the share lost by the end:
+log-log, log(-log(1 - hazard)), is linear in the logarithm of the rate. Its intercept, here called
+the level, differs between the first epoch, epochs 2 and 3, and later ones (Prentice and Gloeckler,
+1978: proportional hazards in discrete time). Over all epochs, the share lost is then
 
     1 - exp(-scale · rate ^ slope)
 """
@@ -25,16 +25,16 @@ from stages.common.errors import UserError
 FAMILIES: Mapping[str, tuple[str, str]] = {
     name: (name, f"{name}_steep") for name in ("core", "clipped", "warmup_cosine")
 }
-"""Recipe → the recipes whose networks count: its own, and the same at further rates."""
+"""Family → its recipes: the one of the same name, and the same one at further rates."""
 PERIODS = (1, 2, 4)
 """The first epoch of each period that has a level of its own."""
 SHARES = (0.1, 0.5, 0.9)
-"""Shares of networks, the rates of whose loss are reported."""
+"""Shares of networks. The rates at which these shares are lost are reported."""
 DRAWS = 999
 """Resamples of the bootstrap."""
 CONFIDENCE = 0.95
 ROUNDING = 1e-9
-"""A probability may lie so far outside of an interval that it touches."""
+"""A probability this far outside an interval still counts as inside, because of rounding."""
 
 PLACE = ["dataset", "recipe"]
 
@@ -66,16 +66,16 @@ class Losses:
         """Count networks.
 
         Args:
-            networks: One row each: learning_rate, outcome, lost_epoch.
-            epochs: For how many each was trained.
+            networks: One row per network: learning_rate, outcome, lost_epoch.
+            epochs: Number of epochs that each network was trained for.
 
         Raises:
-            UserError: A lost network has no epoch, or a later one.
+            UserError: The lost_epoch of a lost network is missing, or is not one of the epochs.
         """
         lost = networks["outcome"] == "lost"
         if not networks.loc[lost, "lost_epoch"].between(1, epochs).all():
             raise UserError(
-                f"networks.csv: a lost network has a lost_epoch that is none of 1 to {epochs}: "
+                f"networks.csv: a lost network has a lost_epoch that is not one of 1 to {epochs}: "
                 "recreate it with: dvc repro audit/dvc.yaml"
             )
         when = networks["lost_epoch"].where(lost, epochs + 1)
@@ -96,21 +96,21 @@ class Losses:
         return totals
 
     def resampled(self, draws: int, seed: int) -> Iterator["Losses"]:
-        """Draw as many networks at each rate, with replacement."""
+        """Resample the networks within each rate, with replacement, `draws` times."""
         shares = self.counts / self.networks[:, np.newaxis]
         size = (draws, len(self.rates))
         drawn = np.random.default_rng(seed).multinomial(self.networks, shares, size=size)
         return (Losses(self.rates, counts) for counts in drawn)
 
     def by_period(self, firsts: Sequence[int]) -> tuple[Counts, Counts, Counts]:
-        """Sum up the epochs of a period: its hazard is the same in each of them.
+        """Add up the epochs of each period, in which the hazard is constant.
 
         Args:
             firsts: The first epoch of each period.
 
         Returns:
-            How many epochs each period has, (periods,); how many epochs networks began in it, and
-            in how many of these a network was lost, (rates, periods).
+            How many epochs each period has, (periods,); how many times a network began an epoch in
+            it, and how many of these times the network was lost, both (rates, periods).
         """
         in_epoch = self.counts[:, :-1]
         began = self.networks[:, np.newaxis] - np.cumsum(in_epoch, axis=1) + in_epoch
@@ -126,9 +126,9 @@ class Losses:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The hazard's parameters.
+    """The fitted parameters of the hazard.
 
-    What it says is given by two bounds, as by `Unfitted`; here they agree.
+    Its methods return a lower and an upper bound, as those of `Unfitted` do. Here both are equal.
     """
 
     slope: float
@@ -138,16 +138,16 @@ class Fitted:
     lengths: Counts
     """(periods,), in epochs."""
     state: State = "fitted"
-    """Or one level: the same for all epochs."""
+    """fitted, or one level: the same level for all epochs."""
 
     @property
     def scale(self) -> float:
-        """The logarithm of the factor of rate ^ slope in the share lost."""
+        """The natural logarithm of `scale` in the formula of this module's docstring."""
         return float(np.logaddexp.reduce(self.levels + np.log(self.lengths)))
 
     @property
     def hazard_shares(self) -> Floats:
-        """(periods,): how much of the hazard, summed over the epochs, each period has."""
+        """(periods,): each period's share of the cumulative hazard."""
         return np.asarray(self.lengths * np.exp(self.levels - self.scale))
 
     def slopes(self) -> tuple[float, float]:
@@ -156,7 +156,7 @@ class Fitted:
 
     def rate_lost(self, share: float) -> tuple[float, float]:
         """Bound the rate at which a share of the networks is lost by the last epoch."""
-        with np.errstate(over="ignore"):  # Where the slope is almost flat.
+        with np.errstate(over="ignore"):  # An almost flat slope gives infinity.
             rate = float(np.exp((np.log(-np.log1p(-share)) - self.scale) / self.slope))
         return rate, rate
 
@@ -168,20 +168,20 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Unfitted:
-    """The observed shares, where the hazard has no finite estimate; between them, bounds.
+    """Bounds from the observed shares, for a hazard without a finite estimate.
 
-    They assume one thing: a larger rate loses no fewer networks.
+    They assume only that a larger rate loses no smaller share of its networks.
     """
 
     state: State
     losses: Losses
 
     def slopes(self) -> tuple[float, float]:
-        """Bound the slope: without end where a single rate parts the lost from the others."""
+        """Bound the slope; it is infinite if a single rate separates the lost from the others."""
         return (np.inf, np.inf) if self.state == "separated" else (0.0, np.inf)
 
     def rate_lost(self, share: float) -> tuple[float, float]:
-        """Bound the rate at which a share is lost: by two neighbours of the rates tried."""
+        """Bound the rate at which a share is lost: it lies between two neighbouring rates tried."""
         if self.state == "not rising":
             return 0.0, np.inf
         reached = self.losses.lost >= share * self.losses.networks
@@ -216,7 +216,7 @@ class Failure:
         return Estimate(value, float(low), float(high))
 
     def slope(self) -> Estimate:
-        """Estimate how steeply the hazard rises: like which power of the rate."""
+        """Estimate the slope: the hazard rises like this power of the rate."""
         low, high = percentiles([drawn.slopes() for drawn in self.draws])
         value = self.curve.slopes()[0] if isinstance(self.curve, Fitted) else np.nan
         return Estimate(value, float(low), float(high))
@@ -234,10 +234,10 @@ class Failure:
 
 
 def percentiles(bounds: Sequence[tuple[Any, Any]]) -> tuple[Floats, Floats]:
-    """Find the ends of a 95 % interval; never between two draws, as some bounds are infinite.
+    """Find the ends of a 95 % interval. Some bounds are infinite, so nothing is interpolated.
 
     Args:
-        bounds: Below and above, a number or an array each, of every draw.
+        bounds: The lower and the upper bound of every draw, both numbers or both arrays.
     """
     lows, highs = np.swapaxes(np.array(bounds, dtype=float), 0, 1)
     tail = (1 - CONFIDENCE) / 2
@@ -249,14 +249,14 @@ def percentiles(bounds: Sequence[tuple[Any, Any]]) -> tuple[Floats, Floats]:
 def curve(losses: Losses, start: Fitted | None = None) -> Fitted | Unfitted:
     """Fit the hazard by maximum likelihood, where it has a finite estimate.
 
-    A period in which no network was lost has the hazard 0, which is its estimate. Where in each
-    period no network stays at a larger rate than the smallest that loses one, the slope grows
-    without end. One level then serves all epochs. Where that has no end either, the networks say
-    no more than between which rates it happens.
+    The hazard of a period in which no network was lost is estimated as 0. The data are separated
+    if, in each other period, no network survives at a rate above the smallest that loses one. The
+    estimate of the slope is then infinite, so one level is fitted to all epochs instead. If that
+    slope is infinite too, the networks only show between which rates they begin to be lost.
 
     Args:
-        losses: Of one dataset and family.
-        start: A fit of similar networks, to begin from.
+        losses: The losses of one dataset and family.
+        start: A fit of similar networks, from which the search begins.
     """
     lost = losses.lost.sum()
     if lost == 0 or lost == losses.networks.sum():
@@ -278,10 +278,10 @@ def curve(losses: Losses, start: Fitted | None = None) -> Fitted | Unfitted:
 
 
 def _separated(rates: Floats, began: Counts, ended: Counts) -> bool:
-    """Tell whether, in every period, no network stays at a rate above the smallest that loses one.
+    """Tell whether, in every period, no network survives above the smallest rate that loses one.
 
-    This is when a binomial model with a level for each period has no finite slope (Albert and
-    Anderson, 1984).
+    A binomial model with a level for each period then has no finite slope (Albert and Anderson,
+    1984).
     """
     return all(
         rates[lost > 0].min() >= rates[stayed > 0].max()
@@ -310,12 +310,12 @@ def _maximum_likelihood(
 
 
 def failure(networks: pd.DataFrame, epochs: int, seed: int = 0) -> Failure:
-    """Fit one dataset's and family's hazard, and those of resampled networks within each rate.
+    """Fit the hazard of one dataset and family, and of its networks resampled within each rate.
 
     Args:
-        networks: One row each: learning_rate, outcome, lost_epoch.
-        epochs: For how many each was trained.
-        seed: Of the draws. Those of two recipes that are compared need different ones.
+        networks: One row per network: learning_rate, outcome, lost_epoch.
+        epochs: Number of epochs that each network was trained for.
+        seed: Random seed of the resamples. Two recipes that are compared need different seeds.
     """
     losses = Losses.of(networks, epochs)
     fitted = curve(losses)
@@ -327,8 +327,8 @@ def failures(networks: pd.DataFrame, epochs: int) -> dict[tuple[str, str], Failu
     """Fit the hazard of each dataset and family that has networks.
 
     Args:
-        networks: The audit's, as networks.csv has them.
-        epochs: For how many each was trained.
+        networks: The rows of the audit's networks.csv.
+        epochs: Number of epochs that each network was trained for.
 
     Returns:
         Dataset and family → what was found.
@@ -348,12 +348,12 @@ def _families(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def ratio(first: Failure, second: Failure, share: float) -> Estimate:
-    """Estimate how many times larger the rate at which the first loses a share is.
+    """Estimate the ratio of the rates at which two recipes lose a share: the first to the second.
 
     Args:
-        first: Of a recipe.
-        second: Of the recipe that it is compared with.
-        share: Such as 0.5.
+        first: The fit of a recipe.
+        second: The fit of the recipe that it is compared with.
+        share: The share of networks, such as 0.5.
     """
     value = first.rate_lost(share).value / second.rate_lost(share).value
     bounds = []

@@ -34,19 +34,19 @@ def failure_table(found: Mapping[tuple[str, str], Failure], shares: pd.DataFrame
         One row per dataset and family:
         dataset; recipe: the family; networks, lost: how many;
         smallest_rate, largest_rate: of those tried;
-        state: fitted; one level (fitted, with one level for all epochs: their own leave the slope
-        without an estimate); or why the hazard cannot be: none lost, all lost, separated (losses
-        begin at one rate, and beyond it every network is lost), not rising (larger rates lose no
-        more);
+        state: fitted; one level (fitted with one level for all epochs, because separate levels
+        leave the slope without an estimate); or why no hazard could be fitted: none lost, all lost,
+        separated (losses begin at one rate, and beyond it every network is lost), not rising
+        (larger rates lose no more);
         slope, slope_low, slope_high: the hazard grows like this power of the rate;
-        hazard_in_epoch_1, hazard_in_epochs_2_3, hazard_later: their shares of the hazard, summed
-        over the epochs;
-        rates_outside: at how many rates the fit is outside of the observed share's interval;
-        rate_10, rate_10_low, rate_10_high, and so with 50 and 90: the rates at which so many per
-        cent are lost by the last epoch, with 95 % intervals. Values are missing where nothing could
-        be fitted; a low end is missing where it is below the rates tried, a high end where beyond;
-        times_core, times_core_low, times_core_high: how many times larger than core's the rate is
-        at which half are lost.
+        hazard_in_epoch_1, hazard_in_epochs_2_3, hazard_later: the periods' shares of the cumulative
+        hazard;
+        rates_outside: at how many rates the fit lies outside the observed share's interval;
+        rate_10, rate_10_low, rate_10_high: the rate at which 10 % are lost by the last epoch, with
+        its 95 % interval; likewise for 50 and 90. The value is missing if nothing could be fitted,
+        the low end if it is below the rates tried, the high end if it is above them;
+        times_core, times_core_low, times_core_high: the rate at which half are lost, as a multiple
+        of core's.
     """
     rows = []
     for (dataset, recipe), each in found.items():

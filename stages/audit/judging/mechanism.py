@@ -1,8 +1,8 @@
 """What leaves few active features: large steps, short training or the noise of small batches.
 
-Arms are ways to train for the same number of epochs; see `ARMS`. A network that trains longer has a
-smaller training loss and other features, so that arms are compared at the same training loss: each
-network at the first epoch whose training loss is at most a bound, after its rate has decayed.
+An arm is a way to train; all arms train for the same number of epochs (see `ARMS`). Training loss
+and features both change during training. Arms are therefore compared at the same training loss:
+each network at its first epoch, after its rate has decayed, with a loss of at most a bound.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ MEASURES = (
     "test_accuracy",
 )
 ENOUGH = 0.5
-"""Share of an arm's networks that have to reach the bound, or all are compared at the end."""
+"""If a smaller share of either arm's networks reaches the bound, both are compared at the end."""
 
 When = Literal["matched", "last"]
 
@@ -76,8 +76,8 @@ def matched(epochs: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
         One row per network: dataset, recipe (the arm), seed, outcome; bound (nats);
         matched_epoch, and with the prefix matched_ what was measured after it: train_loss (nats),
         feature_sparsity, effective_rank, parameter_norm, test_accuracy; last_epoch, and the same
-        with the prefix last_. All are missing of a lost network; those of matched_ also where the
-        bound is never reached.
+        with the prefix last_. All are missing for a lost network; those with the prefix matched_
+        also if the bound is never reached.
     """
     key = ["dataset", "recipe", "seed"]
     chosen = networks.loc[networks["recipe"].isin(ARMS), [*key, "outcome"]]
@@ -97,13 +97,13 @@ def matched(epochs: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair(table: pd.DataFrame, dataset: str, arm: str, against: str, quantity: str) -> Cells:
-    """Lay out a quantity of two arms: at the bound if half of each reach it, else at the end.
+    """Return a quantity of two arms: at the bound if half of each reach it, else at the end.
 
     Args:
         table: As `matched` returns it.
-        dataset: Which one's.
+        dataset: Name of the dataset.
         arm: One of `ARMS`.
-        against: Another.
+        against: The arm that it is compared with.
         quantity: One of `MEASURES`.
     """
     here = table[table["dataset"] == dataset]

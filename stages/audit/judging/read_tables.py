@@ -11,7 +11,7 @@ from stages.common.errors import reading
 from stages.common.tables import OUTCOMES, read_table
 
 REPRO = "dvc repro audit/dvc.yaml"
-"""What makes the tables."""
+"""The command that recreates the tables."""
 
 PLACE = {"dataset": "str", "recipe": "str", "learning_rate": "float64", "seed": "int64"}
 NETWORKS = {
@@ -29,7 +29,7 @@ NETWORKS = {
     "test_accuracy": "float64",
     "feature_sparsity_1": "float64",
 }
-"""The columns that are read of the table of networks, with their types; it has others."""
+"""Required columns of networks.csv, with their types. The file has other columns too."""
 EPOCHS = {
     **PLACE,
     "epoch": "int64",
@@ -60,11 +60,11 @@ KNOWN: Mapping[str, Sequence[Any]] = {
 """What a column may hold, unless it is missing."""
 
 ALWAYS = {*PLACE, "outcome"}
-"""What no row of any table lacks."""
+"""Columns in which no value may be missing."""
 
 
 def networks(folder: Path) -> pd.DataFrame:
-    """Read one row per network; `feature_sparsity` is added, that of the last hidden layer.
+    """Read networks.csv, one row per network; add the last hidden layer's `feature_sparsity`.
 
     Raises:
         UserError: The table is absent or damaged.
@@ -74,7 +74,7 @@ def networks(folder: Path) -> pd.DataFrame:
 
 
 def epochs(folder: Path) -> pd.DataFrame:
-    """Read one row per network of the mechanism recipes and epoch.
+    """Read epochs.csv: one row per network and epoch, for the recipes of the mechanism.
 
     Raises:
         UserError: The table is absent or damaged.
@@ -121,7 +121,7 @@ def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         if name in ALWAYS and table[name].isna().any():
             raise ValueError(f"{name} is missing in a row")
         if name in KNOWN and not {*table[name].dropna()} <= {*KNOWN[name]}:
-            raise ValueError(f"{name} is none of {', '.join(map(str, KNOWN[name]))}")
+            raise ValueError(f"{name} is not one of {', '.join(map(str, KNOWN[name]))}")
     keys = [name for name in (*PLACE, "epoch") if name in columns]
     if keys and table.duplicated(keys).any():
         raise ValueError("it holds a row twice")

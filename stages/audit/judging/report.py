@@ -375,7 +375,7 @@ def _decided(judged: Judged) -> str:
 
 
 def _markdown(rows: Sequence[Mapping[str, str]], empty: str = "") -> str:
-    """Lay out rows, which may lack columns; without any, the text that says so."""
+    """Write rows as a Markdown table, with a dash for a missing cell; `empty` if there are none."""
     if not rows:
         return empty
     table = pd.DataFrame(rows).fillna("–")

@@ -1,8 +1,8 @@
 """How much of the spread between networks is rounding.
 
 The recipe `core_permuted` trains the same seeds as `core`, with the hidden units in another order
-at initialization. That is the same function: in exact arithmetic both would end the same. What
-differs within a seed is rounding, made large by training.
+at initialization. Both networks of a seed start as the same function, and in exact arithmetic they
+would end as the same one. They differ only by rounding, which training amplifies.
 """
 
 import numpy as np
@@ -33,8 +33,9 @@ def rounding(networks: pd.DataFrame) -> pd.DataFrame:
         pairs: how many have the value in both orders, lost networks aside;
         within: standard deviation between the orders of a seed, from the pairs' differences;
         between: standard deviation between the seeds' networks of the same order;
-        ratio: within / between. About 1: the seed decides no more than rounding does. The three
-        are missing with fewer than two pairs, the ratio also where all seeds agree.
+        ratio: within / between. A ratio of about 1 means that the seed matters no more than
+        rounding. The last three columns are missing with fewer than two pairs; the ratio is also
+        missing if all seeds agree.
     """
     first, second = (networks[networks["recipe"] == recipe] for recipe in ORDERS)
     rows = []

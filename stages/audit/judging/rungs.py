@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 CORE = "core"
-"""The recipe on which the claims are judged: every rate starts afresh, nothing is tuned."""
+"""The recipe on which the claims are judged: every rate starts from fresh weights, and
+nothing is tuned."""
 RUNGS = ("as_published", "fresh_start", "standardized", CORE, "clipped", "warmup_cosine")
 CHANGES = (
     ("as_published", "fresh_start"),
@@ -27,5 +28,5 @@ TITLES: Mapping[str, str] = {
 
 
 def named(recipe: str) -> str:
-    """Name a recipe for readers; one of the reader's own keeps its name."""
+    """Name a recipe for readers; a recipe that is not in `TITLES` keeps its own name."""
     return TITLES.get(recipe, recipe)

@@ -10,7 +10,7 @@ from stages.audit.judging.tested import Bounded, Scale, Stated, Tested
 from stages.audit.judging.verdicts import Judged, Member, Verdict, deciding
 
 MANY = 1000
-"""More networks per cell than these are not told to the last one."""
+"""Above this many networks per cell, sentences only say that more are needed."""
 GONE = "most are lost"
 OTHERS_GONE = "most of the others are lost"
 NEVER = "most never get there"
@@ -19,7 +19,7 @@ OTHERS_NEVER = "most of the others never get there"
 
 def number(value: float, scale: Scale) -> str:
     """Write an effect, in the unit of its scale."""
-    # As claims.csv has it: whoever rounds that gets the same number.
+    # Round to the six digits of claims.csv first: a reader who rounds its numbers gets the same.
     value = float(f"{value:.6g}")
     if scale.unit == "factor":
         return {np.inf: NEVER, 0.0: OTHERS_NEVER}.get(value, f"× {value:.2f}")
@@ -31,11 +31,11 @@ def number(value: float, scale: Scale) -> str:
 
 
 def with_interval(tested: Tested, effect: Effect) -> str:
-    """Write an effect and its 95 % interval; of a bound, the share itself.
+    """Write an effect and its 95 % interval; for a bound, write the share itself.
 
     Args:
-        tested: What it is the effect of.
-        effect: Its, or one like it.
+        tested: The tested comparison.
+        effect: Its effect, or another effect on the same scale.
     """
     if isinstance(tested, Stated):
         return ("so" if tested.holds else "not so") + f" ({tested.told})" * bool(tested.told)
@@ -54,7 +54,7 @@ def with_interval(tested: Tested, effect: Effect) -> str:
 
 
 def _reach(shown: Effect, scale: Scale) -> str:
-    """Write an interval, open where one end is no number; nothing if it is the value's own word."""
+    """Write an interval: open if one end is in words, empty if both ends are the same words."""
     low, high = (number(each, scale) for each in (shown.low, shown.high))
     words = {GONE, OTHERS_GONE, NEVER, OTHERS_NEVER}
     if low == high and low in words:
@@ -138,7 +138,7 @@ def _sentence(text: str) -> str:
 
 
 def _told(judged: Judged) -> Member:
-    """Choose the comparison to tell: that whose p value is the verdict's."""
+    """Choose the comparison to report: the one whose p value is the verdict's."""
     return deciding(judged.claim, judged.members, judged.decision.leaning)
 
 

@@ -16,9 +16,9 @@ from statsmodels.stats.proportion import (
 )
 
 LEVEL = 0.05
-"""The error that a family of tests may make."""
+"""Family-wise error rate of the tests."""
 POWER = 0.8
-"""How often as many networks as told would decide, if they are like those seen."""
+"""Power of the sample sizes: how often so many networks, like those seen, would decide."""
 DRAWS = 9_999
 """Resamples of a bootstrap."""
 INTERVAL = (0.025, 0.975)
@@ -27,9 +27,9 @@ TIE = 1e-9
 FARTHEST = 1e9
 """Stands for infinity where a median is taken: larger than any quantity."""
 NUISANCE = np.linspace(0, 1, 101)
-"""Shares of the second sample at which the exact test of two shares is tried."""
+"""Shares of the second sample at which the exact test of two shares is evaluated."""
 MOST = 100_000
-"""No more networks than these are asked for."""
+"""A sample size above this is reported as infinite."""
 
 Values = NDArray[np.float64]
 
@@ -98,21 +98,21 @@ def rank_sum(first: Values, second: Values, ahead: float = 0.0) -> Tails:
 
 
 def sum_of_ranks(first: Values, second: Values) -> float:
-    """Add up the first sample's ranks among all values; missing without values."""
+    """Add up the first sample's ranks among all values; NaN if a sample is empty."""
     if not len(first) or not len(second):
         return np.nan
     return float(_ranks(first, second)[: len(first)].sum())
 
 
 def _ranks(first: Values, second: Values) -> Values:
-    """Rank all values; a tie that the rounding of a sum of two floats would break is a tie."""
+    """Rank all values, rounded first: the rounding of a sum of two floats must not break a tie."""
     ranks: Values = stats.rankdata(np.concatenate([first, second]).round(9))
     return ranks
 
 
 @lru_cache(maxsize=1024)
 def _arrangements(size: int, ranks: tuple[int, ...]) -> Values:
-    """Count, for every sum, the subsets of so many ranks that have it."""
+    """Count, for every sum, the subsets of `size` ranks that add up to it."""
     counts: Values = np.zeros((size + 1, sum(ranks[-size:]) + 1))
     counts[0, 0] = 1
     for rank in ranks:
@@ -134,12 +134,13 @@ def fisher(count: int, size: int, other_count: int, other_size: int) -> float:
 def shares_within(count: int, size: int, other_count: int, other_size: int, margin: float) -> float:
     """Test exactly whether the first share exceeds the second by less than a margin.
 
-    The statistic is that of Agresti and Caffo (2000); its tail is the largest over the second
-    share, which is not known (Chan, "Exact tests of equivalence and efficacy with a non-zero lower
-    bound", 1998).
+    The statistic is that of Agresti and Caffo (2000). The second share is unknown, so the p value
+    is the largest over its possible values (Chan, "Exact tests of equivalence and efficacy with a
+    non-zero lower bound", 1998).
 
     Returns:
-        The p value of the null hypothesis that it exceeds it by the margin or more.
+        The p value of the null hypothesis that the first share exceeds the second by the margin or
+        more.
     """
     if not size or not other_size:
         return 1.0
@@ -169,7 +170,7 @@ def against_bound(count: int, size: int, bound: float) -> Tails:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for their number by Holm's method; missing ones are none of them."""
+    """Correct p values for their number by Holm's method; missing ones do not count."""
     values = np.array(p_values, dtype=float)
     order = np.argsort(values)[: int(np.isfinite(values).sum())]  # missing ones sort last
     times = np.arange(len(order), 0, -1)
@@ -179,7 +180,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def effect(first: Values, second: Values) -> Effect:
-    """Measure how far ahead the first sample is, by pairs of one of each.
+    """Measure how far ahead the first sample is, over all pairs of one value from each sample.
 
     Returns:
         The median difference (Hodges and Lehmann, 1963) and the probability of improvement, with
@@ -205,7 +206,7 @@ def effect(first: Values, second: Values) -> Effect:
 
 
 def _pairs(first: Values, second: Values) -> Values:
-    """Subtract each of the second sample from each of the first; two that are lost are equal."""
+    """Subtract each second value from each first one; two worst values (-inf) are equal."""
     ahead: Values = np.subtract.outer(
         np.clip(first, -FARTHEST, FARTHEST), np.clip(second, -FARTHEST, FARTHEST)
     )
@@ -214,13 +215,13 @@ def _pairs(first: Values, second: Values) -> Values:
 
 @lru_cache(maxsize=16)
 def _resamples(size: int, seed: int = 0) -> Values:
-    """Draw samples with replacement: how often each has each place, (places, draws)."""
+    """Draw bootstrap samples: how often each draw contains each place, (places, draws)."""
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=DRAWS)
     return np.ascontiguousarray(drawn.T, dtype=float)
 
 
 def _resampled(ahead: Values, wins: Values, ours: Values, theirs: Values) -> tuple[Values, Values]:
-    """Take the median of all pairs in every resample, the lower of the middle two, and their wins.
+    """Compute the median (the lower of the middle two) and the share of wins in every resample.
 
     Args:
         ahead: (first sample, second sample), a difference for each pair.
@@ -273,13 +274,14 @@ def share_difference(count: int, size: int, other_count: int, other_size: int) -
 def networks_to_tell(first: Values, second: Values, level: float, ahead: float = 0.0) -> float:
     """Say how many networks of each sample a one-sided rank-sum test needs.
 
-    By the method of Happ, Bathke and Brunner (2019), for samples that scatter like these.
+    The method is that of Happ, Bathke and Brunner (2019). It assumes that further networks are
+    distributed like these.
 
     Args:
-        first: What is to be found ahead.
-        second: Of what.
-        level: The error of the test.
-        ahead: By how much more than this.
+        first: Values of the sample that the test should find ahead.
+        second: Values of the other sample.
+        level: Significance level of the test.
+        ahead: The first sample has to be ahead by more than this.
 
     Returns:
         A whole number; infinite where the first sample is not ahead, or hardly.
@@ -300,7 +302,7 @@ def networks_to_tell_shares(first: float, second: float, level: float, ahead: fl
     difference = first - second - ahead
     if not difference > 0:
         return np.inf
-    # A share of 0 or 1 has no variance, which more networks would not have either.
+    # A share of 0 or 1 has no variance. With more networks the share would hardly stay so extreme.
     second = float(np.clip(second, 0.02, 0.98))
     difference = min(difference, 0.98 - second)
     if difference <= 0:

@@ -1,6 +1,6 @@
-"""What the networks of a comparison say of it: p values, effects, and how many would be enough.
+"""The result of one comparison: p values, effects, and how many networks would be enough.
 
-Everything is turned so that larger is as the claim says.
+All values are turned so that larger ones support the claim.
 """
 
 from abc import ABC, abstractmethod
@@ -14,23 +14,23 @@ from stages.audit.judging import statistics
 from stages.audit.judging.statistics import Effect, Values
 
 Unit = Literal["points", "factor", "share", "margins"]
-"""points: of a percentage. factor: one number is so many times the other. share: points of the
-share of networks. margins: so many times what matters."""
+"""points: percentage points. factor: the ratio of two numbers. share: percentage points of a share
+of networks. margins: multiples of the smallest difference that matters."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How what is compared relates to the numbers that readers see."""
+    """How compared values relate to the numbers that readers see."""
 
     unit: Unit
     sign: Literal[1, -1]
     """-1 where the claim says that something becomes smaller."""
     margin: float
-    """The smallest difference that matters, in the readers' unit; of a factor, one above 1."""
+    """The smallest difference that matters, in the readers' unit; a factor is above 1."""
 
     @property
     def step(self) -> float:
-        """The margin, as compared."""
+        """The margin on the scale of the compared values: a factor's natural logarithm."""
         return float(np.log(self.margin)) if self.unit == "factor" else self.margin
 
     def readable(self, value: float) -> float:
@@ -60,7 +60,7 @@ NEVER = Enough(np.inf, np.inf, np.inf)
 
 @dataclass(frozen=True)
 class Tested(ABC):
-    """A comparison of which networks are known."""
+    """A comparison whose cells were all run."""
 
     scale: Scale
 
@@ -72,7 +72,7 @@ class Tested(ABC):
     @property
     @abstractmethod
     def statistic(self) -> float:
-        """What the test of a difference is of."""
+        """The statistic of the test of a difference."""
 
     @property
     @abstractmethod
@@ -110,7 +110,7 @@ class Tested(ABC):
         """By how much it is as the claim says."""
 
     def survivors_effect(self) -> float:
-        """Measure the same of trained networks alone; missing where that says nothing."""
+        """Measure the effect among the trained networks only; NaN if that has no meaning."""
         return np.nan
 
     @abstractmethod
@@ -130,7 +130,7 @@ class Ranked(Tested):
     when: str = ""
     """For the mechanism: whether training losses are equal, in words."""
     either_way: bool = False
-    """Whether the claim says that there is a difference, and not which."""
+    """Whether the claim says only that there is a difference, not in which direction."""
 
     @property
     def p_supported(self) -> float:
@@ -274,7 +274,7 @@ class Bounded(Tested):
         return statistics.share(self.count, self.size).minus(self.bound).times(100)
 
     def enough(self, supported: float, refuted: float, equivalent: float) -> Enough:
-        """A bound knows no equivalence."""
+        """Say how many networks decide; no number can find a share equivalent to its bound."""
         if not self.size:
             return NEVER
         true = self.count / self.size
@@ -288,7 +288,7 @@ class Bounded(Tested):
 
 @dataclass(frozen=True)
 class Stated(Tested):
-    """What is so or is not so, without chance."""
+    """A fact: it holds or it does not, and chance plays no part."""
 
     holds: bool
     told: str = ""

@@ -14,7 +14,7 @@ from stages.audit.judging.tested import Bounded, Ranked, Stated, Tested
 
 
 class Verdict(StrEnum):
-    """What becomes of a claim."""
+    """The verdict on a claim."""
 
     SUPPORTED = "supported"
     REFUTED = "refuted"
@@ -30,7 +30,7 @@ matter is equivalent, and a claim about each of several rates is refuted by one 
 
 @dataclass(frozen=True)
 class Member:
-    """A comparison of a claim, and what the networks say of it."""
+    """A comparison of a claim, and its result."""
 
     comparison: Comparison
     tested: Tested
@@ -65,14 +65,14 @@ class Judged:
     lower: Verdict
     upper: Verdict
     overruled: Verdict | None = None
-    """What the whole says, where the halves contradict each other."""
+    """The verdict of all seeds together, if the halves contradict each other; otherwise None."""
 
 
 def judge(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> list[Judged]:
     """Judge every claim on all networks and on both halves.
 
-    A claim that is supported in one half and refuted in the other is undecided, whatever the whole
-    says.
+    A claim that is supported in one half and refuted in the other is undecided, whatever verdict
+    all seeds together give.
     """
     whole, lower, upper = (
         [(claim, find(claim, each)) for claim in claims]
@@ -93,13 +93,13 @@ def _reconciled(judged: Judged) -> Judged:
 
 
 def find(claim: Claim, evidence: Evidence) -> tuple[Member, ...]:
-    """Make a claim's comparisons; none where one of its cells was not run."""
+    """Test a claim's comparisons; return none of them if one of its cells was not run."""
     members = compared(claim.comparisons, evidence)
     return tuple(members) if len(members) == len(claim.comparisons) else ()
 
 
 def compared(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Member]:
-    """Make comparisons, as far as their cells were run."""
+    """Test those comparisons whose cells were run."""
     found = ((each, each.tested(evidence)) for each in comparisons)
     return [Member(each, tested) for each, tested in found if tested is not None]
 
@@ -107,9 +107,9 @@ def compared(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Memb
 def p_values(claim: Claim, members: Sequence[Member]) -> dict[Verdict, float]:
     """Compute the p value of each verdict on a claim.
 
-    A verdict that every comparison has to bear out has the largest p of them (an intersection-union
-    test: Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982); one for which
-    a single comparison is enough has the smallest, times their number (Bonferroni).
+    If every comparison has to support a verdict, its p value is the largest of theirs (an
+    intersection-union test: Berger, "Multiparameter hypothesis testing and acceptance sampling",
+    1982). If one comparison is enough, it is the smallest, times their number (Bonferroni).
     """
     one_is_enough = claim.needs == "any"
     supported = [member.tested.p_supported for member in members]
@@ -130,7 +130,8 @@ def decide(found: Sequence[tuple[Claim, tuple[Member, ...]]]) -> list[Decision]:
     """Reach the verdicts, corrected by Holm's method for the number of claims that were run.
 
     A claim's p value is the smallest of its three verdicts'. Holm's method gives the level that it
-    is compared with; of the verdicts that are below it the first of `PRECEDENCE` holds.
+    is compared with. Of the verdicts with a p value below that level, the first in `PRECEDENCE`
+    holds.
 
     Args:
         found: Claims and their comparisons, as `find` makes them.
@@ -184,9 +185,9 @@ def corrected(tested: Sequence[Tested]) -> list[Corrected]:
     """Correct the comparisons of one claim on one recipe, and name what each finds.
 
     Returns:
-        The result of each: better, worse, equivalent, not better, not worse or open; between
-        datasets differs, equivalent or open; of a share and a bound above, below or open; of a
-        fact so or not so.
+        One result per comparison: better, worse, equivalent, not better, not worse or open. If
+        gains are compared between datasets: differs, equivalent or open. For a share against a
+        bound: above, below or open. For a fact: so or not so.
     """
     by_name = [holm([getattr(each, name) for each in tested]) for name in P_VALUES]
     by_comparison = [dict(zip(P_VALUES, each, strict=True)) for each in zip(*by_name, strict=True)]
@@ -216,7 +217,8 @@ def _result(tested: Tested, p_values: Mapping[str, float]) -> str:
 def networks_needed(judged: Judged, evidence: Evidence) -> float:
     """Say how many networks per cell would decide a claim with a power of 80 %.
 
-    If they are like those seen. Infinite where they are too close to a margin to tell.
+    Further networks are assumed to be like those seen. The number is infinite if their effects are
+    too close to a margin to tell.
     """
     level, members = judged.decision.level, judged.members
     each = judged.claim.needs == "each"
@@ -224,7 +226,7 @@ def networks_needed(judged: Judged, evidence: Evidence) -> float:
     supported, refuted, equivalent = [], [], []
     for member in members:
         size = member.tested.sizes[0]
-        # As many networks are compared per network of a cell as now.
+        # The number of compared networks grows in proportion to that of a cell.
         times = evidence.size(member.comparison.sides[0][0]) / size if size else 1.0
         need = member.tested.enough(
             level if each else level / len(members), level / refuting, level

@@ -4,7 +4,7 @@ const GAP = 24;         // Pixels between panels, as in the specifications.
 
 const views = new Map();
 
-/** Give a specification as many panels in a row as there is room for, each as wide as it can be. */
+/** Put as many panels in a row as there is room for, and make each as wide as possible. */
 function laidOut(specification, width, { panelWidth, axisRoom }) {
   const most = specification.columns ?? specification.concat.length;
   const columns = Math.max(1, Math.min(most, Math.floor((width + GAP) / (Number(panelWidth) + GAP))));
@@ -16,7 +16,7 @@ function laidOut(specification, width, { panelWidth, axisRoom }) {
   };
 }
 
-/** Draw a chart at the width of its place; `ready` gets the view each time. */
+/** Draw a chart at the width of its place, again after a resize; each time, call `ready`. */
 async function draw(place, ready) {
   const text = document.querySelector(`script[data-for="${place.id}"]`).textContent;
   const { specification, data } = JSON.parse(text);
@@ -120,7 +120,7 @@ function link(section) {
 
   draw(place, (view, specification) => {
     ({ epochs: rows, losses, levels } = specification.datasets);
-    // What lies nearest to the pointer holds a mark, and that the row; other marks hold the row.
+    // The item nearest to the pointer holds a mark, which holds the row; others hold the row.
     const under = (item) => item?.datum?.datum ?? item?.datum;
     view.addEventListener("pointerover", (_, item) => {
       const row = under(item);
