@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from stages.audit.judging.claims import STEPS, TEST_ACCURACY, Claim, cells
 from stages.audit.judging.comparisons import Comparison, Difference, NoSurvivor
@@ -159,8 +160,14 @@ def test_after_one_claim_falls_through_so_do_all_with_larger_p_values() -> None:
     claims = [(EACH, (given(p),)) for p in (0.03, 0.026, 0.001)]
     found = decide(claims)
     assert [each.verdict for each in found] == [UNDECIDED, UNDECIDED, SUPPORTED]
-    assert found[0] == Decision(UNDECIDED, 0.03, 0.03, SUPPORTED, 0.05)
+    assert found[0] == Decision(UNDECIDED, 0.03, pytest.approx(0.052), SUPPORTED, 0.05)
     assert found[1].corrected == pytest.approx(0.052)
+
+
+def test_corrected_p_values_of_claims_are_those_of_statsmodels() -> None:
+    p = [0.03, 0.5, 0.026, 0.001, 0.04, 0.2]
+    corrected = [each.corrected for each in decide([(EACH, (given(each),)) for each in p])]
+    assert corrected == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_claims_that_were_not_run_are_not_counted() -> None:

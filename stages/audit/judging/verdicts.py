@@ -141,16 +141,17 @@ def decide(found: Sequence[tuple[Claim, tuple[Member, ...]]]) -> list[Decision]:
         place: p_values(claim, members) for place, (claim, members) in enumerate(found) if members
     }
     order = sorted(run, key=lambda place: min(run[place].values()))
-    undecided = False
+    adjusted = 0.0
     for times, place in zip(range(len(order), 0, -1), order, strict=True):
         values = run[place]
-        undecided = undecided or times * min(values.values()) >= LEVEL
+        adjusted = max(adjusted, min(1.0, times * min(values.values())))
+        undecided = adjusted >= LEVEL
         borne_out = [each for each in PRECEDENCE if times * values[each] < LEVEL]
         verdict = min(values, key=lambda each: values[each]) if undecided else borne_out[0]
         decisions[place] = Decision(
             Verdict.UNDECIDED if undecided else verdict,
             values[verdict],
-            min(1.0, times * values[verdict]),
+            max(adjusted, min(1.0, times * values[verdict])),
             verdict,
             LEVEL / times,
         )
