@@ -64,12 +64,14 @@ def networks() -> pd.DataFrame:
     for dataset, recipe, rate, seed in product(DATASETS, RUNGS, RATES, SEEDS):
         is_lost = rate == 0.6 and recipe != "clipped"
         exploded = is_lost and seed == 1000
-        accuracy = np.nan if exploded else 0.1 if is_lost else 0.98 - 0.02 * rate
-        rows.append([dataset, recipe, rate, seed, "lost" if is_lost else "trained", accuracy])
+        accuracy = 0.098 if exploded else 0.1 if is_lost else 0.98 - 0.02 * rate
+        how = ("exploded" if exploded else "collapsed") if is_lost else None
+        rows.append([dataset, recipe, rate, seed, "lost" if is_lost else "trained", how, accuracy])
     for dataset, arm, seed in product(DATASETS, ARMS, SEEDS):
         end = "lost" if (arm, seed) == ("large", 1002) else "trained"
-        rows.append([dataset, arm, ARMS[arm], seed, end, 0.97])
-    columns = ["dataset", "recipe", "learning_rate", "seed", "outcome", "test_accuracy"]
+        how = "collapsed" if end == "lost" else None
+        rows.append([dataset, arm, ARMS[arm], seed, end, how, 0.97])
+    columns = ["dataset", "recipe", "learning_rate", "seed", "outcome", "lost_how", "test_accuracy"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -65,7 +65,7 @@ def test_the_output_is_the_same_whatever_valid_parameters_say(
             "\n- 0.384",
             '\n- "0.4; touch x;#"',
             'learning_rates.2 = "0.4; touch x;#": give a number above 0 and at most 1000000, '
-            "such as 0.3",
+            "of at most 6 digits, such as 0.3",
         ),
         (
             "      schedule: warmup_cosine\n    core_steep:",

@@ -351,7 +351,7 @@ REASONS = {
     drip: "less than 512 KiB came in 1 seconds",
     drip_headers: "less than 512 KiB came in 1 seconds",
     redirect_for_ever: "redirected 10 times",
-    announce_more: "broken off before its end",
+    announce_more: "the connection ended before the archive did",
 }
 
 

@@ -132,14 +132,14 @@ def compared(old: Version, new: Version) -> tuple[pd.DataFrame, list[str]]:
     """
     tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
     notes: list[str] = []
-    for path in NETWORKS:
+    for path in (*NETWORKS, CLAIMS):
         before, after = old.table(path), new.table(path)
-        if before is not None and after is not None:
-            tables[path] = before, after
-            notes += unmatched(path, old, before, new, after)
-        elif before is not None or after is not None:
+        if (before is None) != (after is None):
             absent = old if before is None else new
             notes.append(f"{path} was not compared: {absent.name} has none.")
+        elif before is not None and after is not None and path in NETWORKS:
+            tables[path] = before, after
+            notes += unmatched(path, old, before, new, after)
     if not tables:
         raise UserError(
             f"{old.name} and {new.name} have no table in common ({', '.join(NETWORKS)}): "
@@ -180,24 +180,23 @@ def unmatched(
 
 
 def verdicts(old: Version, new: Version) -> pd.DataFrame:
-    """List the verdicts of claims.csv that both versions have.
+    """List the verdicts, if both versions have a claims.csv.
 
     A verdict is repeated in all rows that belong to it. Other rows have none.
 
     Returns:
-        One row per claim, or per claim and rung in tables with a column rung; columns claim, old,
-        new.
+        One row per claim; columns claim, old, new. A claim that one version lacks has the verdict
+        "none" there.
     """
     sides = []
     for each in (old, new):
         table = each.table(CLAIMS)
         if table is None:
             return pd.DataFrame(columns=["claim", "old", "new"])
-        place = [name for name in ("claim", "rung") if name in table]
-        told = table.dropna(subset="verdict")
-        names = told[place].agg(" ".join, axis=1)
-        sides.append(told.assign(claim=names).drop_duplicates("claim")[["claim", "verdict"]])
-    return sides[0].merge(sides[1], on="claim").set_axis(["claim", "old", "new"], axis=1)
+        told = table.dropna(subset="verdict").drop_duplicates("claim")
+        sides.append(told[["claim", "verdict"]])
+    both = sides[0].merge(sides[1], on="claim", how="outer").fillna("none")
+    return both.set_axis(["claim", "old", "new"], axis=1)
 
 
 def report(

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import altair as alt
 import pandas as pd
 
+from stages.figures.accuracy import CHANCE
+from stages.figures.theme import SMALLEST_ERROR
 from stages.report.look import CONFIG, CROSS
 
 Panel: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -99,6 +101,16 @@ def number(value: float, digits: str) -> str:
     if not known(value):
         return UNKNOWN
     return f"{value:{digits}}".replace("%", " %")
+
+
+def accuracy_of(networks: pd.DataFrame) -> pd.Series:
+    """Take the test accuracies; a network that exploded has none, whatever the table says."""
+    return networks["test_accuracy"].mask(networks["lost_how"] == "exploded")
+
+
+def error_of(accuracies: pd.Series) -> pd.Series:
+    """Compute 1 - accuracy for `accuracy_axis`, which has no place for 0; chance where it is none."""
+    return (1 - accuracies.fillna(CHANCE)).clip(lower=SMALLEST_ERROR)
 
 
 def accuracy_axis(error: str, errors: tuple[float, float] | None = None) -> alt.Y:

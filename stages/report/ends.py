@@ -5,11 +5,19 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from stages.figures.accuracy import CHANCE
 from stages.figures.rates import Rate, rates_of
 from stages.figures.study import SPARSITY, Study, of_dataset
 from stages.figures.theme import LIGHT, title
-from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_marks
+from stages.report.chart import (
+    Chart,
+    Panel,
+    Table,
+    accuracy_axis,
+    accuracy_of,
+    error_of,
+    number,
+    outcome_marks,
+)
 from stages.report.look import colours_of_rates
 from stages.report.networks import named
 
@@ -30,7 +38,8 @@ def ends(study: Study) -> Chart:
     """Draw the final test accuracy of every network, a panel for each dataset."""
     rates = rates_of(study.seeds, LIGHT)
     networks = named(study.seeds, rates)
-    networks["error"] = 1 - networks["test_accuracy"].fillna(CHANCE)
+    networks["test_accuracy"] = accuracy_of(networks)
+    networks["error"] = error_of(networks["test_accuracy"])
     columns = ["dataset", "rate", "seed", "outcome", "lost_epoch", "test_accuracy", "error"]
     names = [rate.name for rate in rates]
     colours = alt.Scale(domain=names, range=colours_of_rates(study.seeds))

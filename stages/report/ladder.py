@@ -6,9 +6,17 @@ import altair as alt
 import pandas as pd
 
 from stages.audit.drawing.ladder import CHANGED, heading
-from stages.figures.accuracy import CHANCE
 from stages.figures.theme import title
-from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_marks
+from stages.report.chart import (
+    Chart,
+    Panel,
+    Table,
+    accuracy_axis,
+    accuracy_of,
+    error_of,
+    number,
+    outcome_marks,
+)
 from stages.report.look import MUTED, colour_of_rate
 
 CAPTION = (
@@ -36,7 +44,8 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
         grid: The study's rates, which decide the colours.
     """
     here = networks[(networks["dataset"] == dataset) & networks["recipe"].isin(CHANGED)]
-    drawn = here.assign(error=1 - here["test_accuracy"].fillna(CHANCE))
+    drawn = here.assign(test_accuracy=accuracy_of(here))
+    drawn["error"] = error_of(drawn["test_accuracy"])
     errors = drawn["error"].min(), drawn["error"].max()
     rates = sorted(here["learning_rate"].unique())
     colours = alt.Scale(domain=rates, range=[colour_of_rate(rate, grid) for rate in rates])

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stages.figures.rates import Rate, rates_of
 from stages.figures.study import RANK, SPARSITY, WHICH_NETWORK, Study, of_dataset, until_lost
-from stages.figures.theme import LIGHT
+from stages.figures.theme import LIGHT, SMALLEST_ERROR
 from stages.report.look import colours_of_rates
 
 TRAINED = {
@@ -63,7 +63,7 @@ def epochs_of(study: Study, seeds: pd.DataFrame) -> pd.DataFrame:
     diagnostics = study.diagnostics[[*key, *measured]].rename(columns=measured)
     known = until_lost(history.merge(diagnostics, on=key, how="outer"), study.seeds)
     rows = seeds[[*WHICH_NETWORK, "rate", "network"]].merge(known, on=WHICH_NETWORK)
-    rows["test_error"] = 1 - rows["test_accuracy"]
+    rows["test_error"] = (1 - rows["test_accuracy"]).clip(lower=SMALLEST_ERROR)
     return rows.drop(columns=[*WHICH_NETWORK, "lost_epoch"])
 
 

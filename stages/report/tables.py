@@ -30,7 +30,7 @@ COLUMNS = {
     | _numbers(
         "bound", "decides", *(f"{name}{end}" for name in ("effect", "gain") for end in ENDS)
     ),
-    "audit/networks.csv": NETWORK | _texts("outcome") | _numbers("test_accuracy"),
+    "audit/networks.csv": NETWORK | _texts("outcome", "lost_how") | _numbers("test_accuracy"),
     "audit/epochs.csv": NETWORK
     | {"epoch": "int64"}
     | _numbers("train_loss", "feature_sparsity", "effective_rank", "test_accuracy"),

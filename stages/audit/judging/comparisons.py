@@ -400,7 +400,7 @@ class NoSurvivor(Comparison):
         if networks is None:
             return None
         lost, peaks = happened("lost", networks), networks["peak_gradient_norm"]
-        survivors = burst(networks, self.norm) & ~lost
+        survivors = burst(networks, self.norm) & (networks["outcome"] == "trained")
         told = f"largest of the others {_known(peaks[~lost], max)}"
         told += f", smallest of a lost one {_known(peaks[lost], min)}"
         return Stated(Scale("share", 1, SHARE_MARGIN), not survivors.any(), told)

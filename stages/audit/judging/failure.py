@@ -73,7 +73,7 @@ class Losses:
             UserError: The lost_epoch of a lost network is missing, or is not one of the epochs.
         """
         lost = networks["outcome"] == "lost"
-        if not networks.loc[lost, "lost_epoch"].between(1, epochs).all():
+        if not networks.loc[lost, "lost_epoch"].isin(range(1, epochs + 1)).all():
             raise UserError(
                 f"networks.csv: a lost network has a lost_epoch that is not one of 1 to {epochs}: "
                 "recreate it with: dvc repro audit/dvc.yaml"
@@ -355,13 +355,18 @@ def ratio(first: Failure, second: Failure, share: float) -> Estimate:
         second: The fit of the recipe that it is compared with.
         share: The share of networks, such as 0.5.
     """
-    value = first.rate_lost(share).value / second.rate_lost(share).value
-    bounds = []
-    for one, other in zip(first.draws, second.draws, strict=True):
-        (least, most), (other_least, other_most) = one.rate_lost(share), other.rate_lost(share)
-        bounds.append((least / other_most, most / other_least if other_least else np.inf))
-    low, high = percentiles(bounds)
-    return Estimate(value, float(low), float(high))
+    # On a slope that is almost flat, a rate may come out as 0 or as infinite.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.divide(first.rate_lost(share).value, second.rate_lost(share).value)
+        (least, most), (other_least, other_most) = (
+            np.transpose([drawn.rate_lost(share) for drawn in each.draws])
+            for each in (first, second)
+        )
+        # 0 / 0 and infinite / infinite bound nothing.
+        lows = np.nan_to_num(least / other_most, nan=0.0, posinf=np.inf)
+        highs = np.nan_to_num(most / other_least, nan=np.inf, posinf=np.inf)
+    low, high = percentiles(list(zip(lows, highs, strict=True)))
+    return Estimate(float(value), float(low), float(high))
 
 
 def observed(networks: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,8 @@ def bound(epochs: pd.DataFrame) -> float:
         The largest, over the arms that end at the small rate, of the medians of their networks'
         losses after the last epoch, in nats; NaN without such networks.
     """
-    final = epochs[(epochs["epoch"] == epochs["epoch"].max()) & epochs["recipe"].isin(BOUND_ARMS)]
+    ending = epochs[epochs["recipe"].isin(BOUND_ARMS)]
+    final = ending[ending["epoch"] == ending.groupby("recipe")["epoch"].transform("max")]
     return float(final.groupby("recipe")["train_loss"].median().max())
 
 
@@ -86,7 +87,7 @@ def matched(epochs: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     limit = alive["dataset"].map(bounds)
     after = alive["epoch"] > alive["recipe"].map(ARMS)
     reached = alive[after & (alive["train_loss"] <= limit)]
-    last = alive[alive["epoch"] == epochs["epoch"].max()]
+    last = alive[alive["epoch"] == alive.groupby("recipe")["epoch"].transform("max")]
     table = chosen.assign(bound=chosen["dataset"].map(bounds))
     for name, rows in (("matched", reached), ("last", last)):
         first = rows.sort_values("epoch").drop_duplicates(key)[[*key, "epoch", *MEASURES]]

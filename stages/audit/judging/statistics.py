@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.nonparametric import samplesize_rank_compare_onetail
 from statsmodels.stats.power import normal_sample_size_one_tail
 from statsmodels.stats.proportion import (
@@ -118,7 +119,7 @@ def _arrangements(size: int, ranks: tuple[int, ...]) -> Values:
     for rank in ranks:
         # The right-hand side is a copy, so that no rank is taken twice.
         counts[1:, rank:] += counts[:-1, : counts.shape[1] - rank].copy()
-    whole: Values = counts[size]
+    whole: Values = counts[size].copy()  # not a view, which would keep all of `counts`
     return whole
 
 
@@ -172,9 +173,9 @@ def against_bound(count: int, size: int, bound: float) -> Tails:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for their number by Holm's method; missing ones do not count."""
     values = np.array(p_values, dtype=float)
-    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # missing ones sort last
-    times = np.arange(len(order), 0, -1)
-    values[order] = np.minimum(1, np.maximum.accumulate(times * values[order]))
+    known = np.isfinite(values)
+    if known.any():
+        values[known] = multipletests(values[known], method="holm")[1]
     corrected: list[float] = values.tolist()
     return corrected
 
