@@ -109,7 +109,7 @@ def accuracy_of(networks: pd.DataFrame) -> pd.Series:
 
 
 def error_of(accuracies: pd.Series) -> pd.Series:
-    """Compute 1 - accuracy for `accuracy_axis`, which has no place for 0; chance where it is none."""
+    """Compute 1 - accuracy for `accuracy_axis`, never 0; that of chance where there is none."""
     return (1 - accuracies.fillna(CHANCE)).clip(lower=SMALLEST_ERROR)
 
 
