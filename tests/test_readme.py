@@ -8,7 +8,7 @@ import pytest
 
 from stages.common.errors import UserError
 from tests.repositories import PROJECT
-from tools.readme import results, updated
+from tools.readme import results, updated, verdicts
 
 PAGES = [
     PROJECT / "README.md",
@@ -58,6 +58,12 @@ def test_the_table_of_results_shows_the_means_of_those_that_trained() -> None:
 def test_a_readme_without_its_markers_is_refused() -> None:
     with pytest.raises(UserError, match=r"README\.md has no table between"):
         updated("# Something else\n", PROJECT / "metrics")
+
+
+def test_verdicts_without_a_table_are_refused() -> None:
+    told = "metrics/claims.md has no table of claims: make it anew with: make audit"
+    with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
+        verdicts("# The published claims\n")
 
 
 def anchors(page: Path) -> set[str]:
