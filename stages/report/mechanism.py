@@ -27,8 +27,8 @@ CAPTION = (
     "epoch. Losses have logarithmic axes. In the third chart training goes from left to right, and "
     "the line that lies lower has fewer active features at the same training loss; epochs whose "
     "loss has risen are left out, but for the last. Dashed: other batches. Colour: the rate, or "
-    "between two where one follows the other; the number at the end is then how many epochs the "
-    "first one lasted."
+    "between two where one follows the other. A number at the end of a line is then how many "
+    "epochs the first rate lasted."
 )
 HEADS = (
     *("recipe", "networks", "lost", "training loss at the end (nats)"),
@@ -56,7 +56,8 @@ def mechanism(
     kept = here[(here["outcome"] != "lost") & here["recipe"].isin(names)]
     medians = kept.groupby(["recipe", "epoch"])[MEASURES].median().reset_index()
     medians["falling"] = medians.groupby("recipe")["train_loss"].transform(falling)
-    medians["lasted"] = medians["recipe"].map(ARMS).where(is_last(medians))
+    is_last = medians["epoch"] == medians.groupby("recipe")["epoch"].transform("max")
+    medians["lasted"] = medians["recipe"].map(ARMS).where(is_last)
     by_epoch = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, grid=False))
     active = share_axis("feature_sparsity")
     return Chart(
@@ -65,9 +66,10 @@ def mechanism(
         CAPTION,
         [
             panel("training loss (nats)", colours, by_epoch, log_axis("train_loss")),
-            numbered("active features", colours, by_epoch, active, "true"),
+            numbered(panel("active features", colours, by_epoch, active)),
             numbered(
-                "active features, by training loss", colours, by_loss(), active, "datum.falling"
+                panel("active features, by training loss", colours, by_loss(), active),
+                "datum.falling",
             ),
         ],
         {"medians": medians.assign(name=medians["recipe"].map(names))},
@@ -103,11 +105,6 @@ def by_loss() -> alt.X:
     )
 
 
-def is_last(rows: pd.DataFrame) -> pd.Series:
-    """Tell of each row whether it is its recipe's last epoch."""
-    return rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")
-
-
 def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) -> alt.Chart:
     """Draw one quantity of every arm against another."""
     arms = list(colours)
@@ -134,24 +131,19 @@ def panel(heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y) ->
     )
 
 
-def numbered(
-    heading: str, colours: Mapping[str, str], across: alt.X, up: alt.Y, shown: str
-) -> Panel:
-    """Draw a panel; write at the end of an arm that decays how many epochs its first rate lasted.
+def numbered(lines: alt.Chart, shown: str = "true") -> Panel:
+    """Add, at the end of an arm that decays, how many epochs its first rate lasted.
 
     Args:
-        heading: The title of the panel.
-        colours: Arm → its colour.
-        across: The quantity of the x axis.
-        up: That of the y axis.
+        lines: What `panel` draws.
         shown: Which rows the lines join, as a Vega expression.
     """
-    lines = panel(heading, colours, across, up)
     numbers = alt.Chart(alt.NamedData("medians")).transform_filter("datum.lasted")
+    drawn = lines.encoding
     return alt.layer(
         lines.transform_filter(shown),
         numbers.mark_text(align="left", dx=5, fontSize=10).encode(
-            x=across, y=up, color=lines.encoding.color, text="lasted:N"
+            x=drawn.x, y=drawn.y, color=drawn.color, text="lasted:N"
         ),
     )
 
