@@ -25,7 +25,8 @@ import numpy as np
 from distributed import Client
 
 from benchmarks.contestants import RATE, Data
-from stages.common.datasets import Prepared, load
+from stages.common.datasets import Prepared
+from stages.common.errors import UserError, run
 from stages.common.parameters import read_params
 from stages.training.device import make_deterministic
 from stages.training.loop import train_block
@@ -38,6 +39,8 @@ WIDTHS = (1, 2, 8, 64, 512)
 """Numbers of workers for which the model estimates the seconds."""
 NETWORK_BYTES_PER_SECOND = 1e9 / 8
 """Assumed speed between machines, one gigabit per second: everything here runs on one machine."""
+SECONDS_TO_START = 120
+"""A worker that takes longer to start is given up."""
 WORKER = ("dask", "worker", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
 
 
@@ -60,11 +63,12 @@ def nothing(block: tuple[int, ...], prepared: Prepared | None = None) -> int:
     return len(block)
 
 
-def started(processes: ExitStack, folder: Path, *command: str) -> None:
+def started(processes: ExitStack, folder: Path, *command: str) -> subprocess.Popen[bytes]:
     """Start a process of Dask, and end it with the benchmark."""
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
     processes.callback(process.wait)
     processes.callback(process.terminate)
+    return process
 
 
 class Costs(NamedTuple):
@@ -106,14 +110,17 @@ def on_a_cluster(train: Work, prepared: Prepared, networks: int, rounds: int) ->
     with tempfile.TemporaryDirectory() as name, ExitStack() as processes:
         folder, contact = Path(name), Path(name) / "scheduler.json"
         at = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(contact))
-        started(processes, folder, "dask", "scheduler", "--no-dashboard", *at)
+        command = ("dask", "scheduler", "--no-dashboard", *at)
+        scheduler = started(processes, folder, *command)
         while not contact.exists():
+            if scheduler.poll() is not None:
+                raise UserError(f"the scheduler ended; to see why, run: {' '.join(command)}")
             time.sleep(0.1)
         client = processes.enter_context(Client(scheduler_file=str(contact)))
         address = client.scheduler.address
         for workers in (1, 2):
             started(processes, folder, *WORKER, address)
-            client.wait_for_workers(workers)
+            client.wait_for_workers(workers, timeout=SECONDS_TO_START)
             seconds(nothing, networks, address)  # a worker's first block waits for imports
             for turn in range(rounds):
                 # Send other data each time: a worker may keep what it already has.
@@ -137,8 +144,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     make_deterministic()
-    data: Path = arguments.data
-    prepared = load(Prepared, data, "preprocess") if data.is_file() else Data(data).prepared()
+    prepared = Data(arguments.data).prepared()
     declared = read_params(TrainParams, Path("params.yaml"))
     one = declared.training.model_copy(update={"epochs": 1})
     once = declared.model_copy(update={"training": one})
@@ -168,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

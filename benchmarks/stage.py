@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.contestants import RATE, Data
 from stages.common.datasets import Prepared, load, save
+from stages.common.errors import run
 from stages.common.parameters import read_params
 from stages.training import run_files
 from stages.training.device import device_named, make_deterministic
@@ -36,14 +37,14 @@ def parts(data: Path) -> dict[str, float]:
     once = declared.model_copy(update={"training": one})
     times = [time.perf_counter()]
     splits = Splits.of(
-        load(Prepared, data, "preprocess"), declared.normalization, device_named("cpu")
+        load(Prepared, data, f"preprocess@{data.stem}"), declared.normalization, device_named("cpu")
     )
     times.append(time.perf_counter())
     stack = starting_stack(splits, once)
-    run = train_run(stack, splits, RATE, once, dataset=data.stem)
+    trained = train_run(stack, splits, RATE, once, dataset=data.stem)
     times.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as scratch:
-        run_files.save(run, Path(scratch))
+        run_files.save(trained, Path(scratch))
     times.append(time.perf_counter())
     loading, training, writing = (after - before for before, after in itertools.pairwise(times))
     return {
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -33,6 +33,7 @@ from benchmarks.contestants import (
     ScikitLearn,
 )
 from benchmarks.jobs import NETWORKS, OurJobs
+from stages.common.errors import run
 
 
 def contestants(path: Path, data: Data, threads: int) -> list[Contestant]:
@@ -124,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

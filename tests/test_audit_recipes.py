@@ -1,6 +1,7 @@
 """What the audit's recipes train, and how their networks are measured."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -406,7 +407,7 @@ def laid_out(folder: Path) -> tuple[Path, list[str]]:
         target.mkdir(parents=True)
         seed = place.partition("/")[2]
         rate = 0.384 if place.startswith("large") else 0.1
-        text = f"learning_rate,seed,outcome,lost_step\n{rate},{seed},trained,\n"
+        text = f"learning_rate,seed,outcome,lost_how,lost_step\n{rate},{seed},trained,,\n"
         (target / "networks.csv").write_text(text, encoding="utf-8")
         text = f"{EPOCHS}\n0.384,{seed},1,0.25,0.9,0.8,0.1,12,7\n"
         (target / "epochs.csv").write_text(text, encoding="utf-8")
@@ -425,12 +426,12 @@ def test_what_params_name_is_gathered_in_their_order(
     laid_out(folder)
     gather_in(folder, monkeypatch)
     assert (folder / "tables" / "networks.csv").read_text(encoding="utf-8") == (
-        "dataset,recipe,learning_rate,seed,outcome,lost_step\n"
-        "mnist,core,0.1,7,trained,\n"
-        "mnist,core,0.1,2,trained,\n"
-        "mnist,clipped,0.1,7,trained,\n"
-        "mnist,clipped,0.1,2,trained,\n"
-        "mnist,large,0.384,7,trained,\n"
+        "dataset,recipe,learning_rate,seed,outcome,lost_how,lost_step\n"
+        "mnist,core,0.1,7,trained,,\n"
+        "mnist,core,0.1,2,trained,,\n"
+        "mnist,clipped,0.1,7,trained,,\n"
+        "mnist,clipped,0.1,2,trained,,\n"
+        "mnist,large,0.384,7,trained,,\n"
     )
     assert (folder / "tables" / "epochs.csv").read_text(encoding="utf-8") == (
         f"dataset,recipe,{EPOCHS}\nmnist,large,0.384,7,1,0.25,0.9,0.8,0.1,12,7\n"
@@ -465,21 +466,21 @@ def test_an_absent_cell_is_named_with_the_command_that_makes_it(
     assert not (folder / "tables").exists()
 
 
-HEAD, ROW = "learning_rate,seed,outcome,lost_step\n", "0.1,7,trained,\n"
+HEAD, ROW = "learning_rate,seed,outcome,lost_how,lost_step\n", "0.1,7,trained,,\n"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("learning_rate,outcome\n0.1,trained\n", "it lacks the columns seed"),
+        ("learning_rate,outcome\n0.1,trained\n", "it lacks the columns seed, lost_how"),
         (HEAD, "its networks are not those that params.yaml names"),
-        (f"{HEAD}0.1,8,trained,\n", "its networks are not those that params.yaml names"),
-        (f"{HEAD}0.2,7,trained,\n", "its networks are not those that params.yaml names"),
+        (f"{HEAD}0.1,8,trained,,\n", "its networks are not those that params.yaml names"),
+        (f"{HEAD}0.2,7,trained,,\n", "its networks are not those that params.yaml names"),
         (HEAD + 2 * ROW, "it holds a row twice"),
-        (f"{HEAD}0.1,7,tired,\n", "outcome is not one of trained, undertrained, lost"),
-        (f"{HEAD}0.1,7,,\n", "outcome is not one of trained, undertrained, lost"),
-        (f"{HEAD}0.1,7,lost,soon\n", "lost_step holds something that is not a number"),
-        (f"{HEAD}9,0.1,7,trained,\n", "row 2 has 5 values instead of 4"),
+        (f"{HEAD}0.1,7,tired,,\n", "outcome is not one of trained, undertrained, lost"),
+        (f"{HEAD}0.1,7,,,\n", "outcome is not one of trained, undertrained, lost"),
+        (f"{HEAD}0.1,7,lost,exploded,soon\n", "lost_step holds something that is not a number"),
+        (f"{HEAD}9,0.1,7,trained,,\n", "row 2 has 6 values instead of 5"),
     ],
 )
 def test_a_damaged_cell_is_named_with_the_command_that_makes_it(
@@ -496,12 +497,42 @@ def test_a_damaged_cell_is_named_with_the_command_that_makes_it(
     )
 
 
-def test_an_epoch_of_a_cell_that_is_there_twice_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [
+        ("7,1 7,2 8,1 8,1", "it holds a row twice"),
+        ("7,1 7,2 8,1", "it lacks rows"),
+        ("7,1 7,2 8,2", "it lacks rows"),
+        ("7,1 7,2", "it lacks rows"),
+        ("", "it lacks rows"),
+        ("7,1 7,2 8,1 8,2 9,1 9,3", "it lacks rows"),
+        ("7,1 7,2 8,1 8,2 6,1", "its networks are not those that params.yaml names"),
+        ("7,1 7,2 8,1 8,2", None),
+        ("7,1 7,2 8,1 8,2 9,1", None),
+    ],
+)
+def test_of_epochs_only_those_of_a_network_that_exploded_may_be_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, epochs: str, told: str | None
 ) -> None:
-    cells, _ = laid_out(folder)
-    path = cells / "mnist" / "large" / "7" / "epochs.csv"
-    head, row = path.read_text(encoding="utf-8").splitlines()
-    path.write_text(f"{head}\n{row}\n{row}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"epochs\.csv is damaged \(it holds a row twice\)"):
+    laid_out(folder)
+    audit = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["audit"]
+    change(folder, audit={**audit, "ladder": ["core"], "groups": [7], "networks": 3})
+    others = "".join(f"0.1,{seed},trained,,\n" for seed in (7, 8, 9))
+    (folder / "cells/mnist/core/7/networks.csv").write_text(HEAD + others, encoding="utf-8")
+    cell = folder / "cells" / "mnist" / "large" / "7"
+    ends = "0.384,7,trained,,\n0.384,8,lost,collapsed,5\n0.384,9,lost,exploded,5\n"
+    (cell / "networks.csv").write_text(HEAD + ends, encoding="utf-8")
+    rows = [f"0.384,{place},0.25,0.9,0.8,0.1,12,7\n" for place in epochs.split()]
+    path = cell / "epochs.csv"
+    path.write_text("".join([f"{EPOCHS}\n", *rows]), encoding="utf-8")
+    if told is None:
         gather_in(folder, monkeypatch)
+        table = (folder / "tables" / "epochs.csv").read_text(encoding="utf-8")
+        assert table == "".join(
+            [f"dataset,recipe,{EPOCHS}\n", *(f"mnist,large,{row}" for row in rows)]
+        )
+    else:
+        command = "dvc repro --force --single-item audit/dvc.yaml:measure_apart@mnist-large-7"
+        refusal = f"{path} is damaged ({told}): recreate it with: {command}"
+        with pytest.raises(UserError, match=f"^{re.escape(refusal)}$"):
+            gather_in(folder, monkeypatch)

@@ -241,6 +241,35 @@ def test_an_absent_or_damaged_table_is_named_with_its_remedy(
         read_study(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        ([], "it holds no network"),
+        (["1,finished,,,"], "outcome is not one of trained, undertrained, lost"),
+        (["1,,,,"], "outcome is not one of trained, undertrained, lost"),
+        (["1,trained,,,", "1,trained,,,"], "it holds a network twice"),
+        (["1,lost,,7,exploded"], "it does not say when or how a lost network was lost"),
+        (["1,lost,1,,exploded"], "it does not say when or how a lost network was lost"),
+        (["1,lost,1,7,"], "it does not say when or how a lost network was lost"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(
+    tmp_path: Path, networks: list[str], told: str
+) -> None:
+    write(fabricate(), tmp_path)
+    path = tmp_path / "seeds.csv"
+    columns = path.read_text(encoding="utf-8").splitlines()[0].split(",")
+    named = ("seed", "outcome", "lost_epoch", "lost_step", "lost_how")
+    lines = [",".join(columns)]
+    for network in networks:
+        row = dict.fromkeys(columns, "1") | dict(zip(named, network.split(","), strict=True))
+        lines.append(",".join(row.values()))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    message = f"{path} is damaged ({told}): recreate it with: dvc repro"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_study(tmp_path)
+
+
 def test_an_absent_run_is_named_with_its_remedy(tmp_path: Path) -> None:
     write(fabricate(), tmp_path)
     folder = tmp_path / "runs" / "mnist" / "0.3"

@@ -69,6 +69,13 @@ def test_where_the_mechanism_was_not_run_its_section_is_missing(metrics: Path) -
             "{path} is damaged (it lacks the columns effective_rank, test_accuracy): "
             "recreate it with: make audit",
         ),
+        (
+            "audit/networks.csv",
+            "dataset,recipe,learning_rate,seed,outcome,lost_how,test_accuracy\n"
+            "mnist,core,0.1,1,tired,,0.9\n",
+            "{path} is damaged (outcome is not one of trained, undertrained, lost): "
+            "recreate it with: make audit",
+        ),
     ],
 )
 def test_a_damaged_table_of_the_audit_is_named_with_its_remedy(

@@ -4,7 +4,7 @@ Each draw is a whole audit, as large as the one that was run, judged by the same
 
 - under the *null* all networks of a dataset are exchangeable: those of the ladder are assigned at
   random to its cells, those of the mechanism to its arms. Rate and recipe then have no effect, and
-  chance alone supports a claim, except the two that compare no networks (`NOT_COMPARED`);
+  chance alone supports a claim, except the two that the null leaves as they are (`UNTOUCHED`);
 - at the effects *seen* the networks of each cell are resampled from it, with replacement.
 """
 
@@ -27,9 +27,9 @@ from stages.audit.judging.mechanism import ARMS
 from stages.audit.judging.verdicts import Verdict, judge
 from stages.common.errors import run
 
-NOT_COMPARED = {"printed", "usable"}
+UNTOUCHED = {"printed", "usable"}
 """Claims whose networks the null leaves as they are."""
-PLACE = ["dataset", "recipe", "learning_rate", "seed"]
+NETWORK = ["dataset", "recipe", "learning_rate", "seed"]
 Sources = NDArray[np.int64]
 """(networks,): for each row of the table, the row of the network that takes its place."""
 
@@ -45,7 +45,7 @@ def dealt(networks: pd.DataFrame, generator: np.random.Generator) -> Sources:
 
 def redrawn(networks: pd.DataFrame, generator: np.random.Generator) -> Sources:
     """Draw the networks of each cell from its own, with replacement."""
-    cells = [networks[name] for name in PLACE[:3]]
+    cells = [networks[name] for name in NETWORK[:3]]
     return _within(cells, lambda rows: generator.choice(rows, size=len(rows)))
 
 
@@ -62,12 +62,12 @@ def replaced(evidence: Evidence, sources: Sources) -> Evidence:
     """Replace the audit's networks by the drawn ones, together with their rows by epoch."""
     networks = evidence.networks.reset_index(drop=True)
     drawn = networks.iloc[sources].reset_index(drop=True)
-    drawn[PLACE] = networks[PLACE]
+    drawn[NETWORK] = networks[NETWORK]
     links = networks.loc[sources, ["dataset", "recipe", "seed"]].reset_index(drop=True)
     links[["new_recipe", "new_rate", "new_seed"]] = networks[["recipe", "learning_rate", "seed"]]
     links = links[links["recipe"].isin(ARMS)]
     epochs = evidence.epochs.merge(links, on=["dataset", "recipe", "seed"])
-    epochs[PLACE[1:]] = epochs[["new_recipe", "new_rate", "new_seed"]]
+    epochs[NETWORK[1:]] = epochs[["new_recipe", "new_rate", "new_seed"]]
     return Evidence(drawn, epochs.drop(columns=["new_recipe", "new_rate", "new_seed"]))
 
 
@@ -80,8 +80,8 @@ def odds(
     """Judge many drawn audits.
 
     Returns:
-        How often each claim got each verdict; the share of the audits in which some claim that
-        compares networks was supported; and the share in which some rung changed something.
+        How often each claim got each verdict; the share of the audits in which some claim
+        outside `UNTOUCHED` was supported; and the share in which some rung changed something.
     """
     generator = np.random.default_rng(seed)
     counts: dict[str, Counter[Verdict]] = {claim.key: Counter() for claim in CLAIMS}
@@ -91,9 +91,7 @@ def odds(
         found = {judged.claim.key: judged.decision.verdict for judged in judge(drawn)}
         for key, verdict in found.items():
             counts[key][verdict] += 1
-        supported += any(
-            found[key] == Verdict.SUPPORTED for key in found if key not in NOT_COMPARED
-        )
+        supported += any(found[key] == Verdict.SUPPORTED for key in found if key not in UNTOUCHED)
         changed += any(change.significant for change in changes(drawn))
     return counts, supported / draws, changed / draws
 
@@ -118,6 +116,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", type=Path, default=Path("metrics/audit"))
     arguments = parser.parse_args()
+    if arguments.draws < 1:
+        parser.error(f"--draws {arguments.draws}: give 1 or more")
     evidence = Evidence(
         read_tables.networks(arguments.tables), read_tables.epochs(arguments.tables)
     )

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import UserError, run
-from stages.common.tables import OUTCOMES
+from stages.common.errors import UserError, reading, run
+from stages.common.tables import OUTCOMES, read_table
 from stages.common.whole_files import whole_file
 from stages.figures.theme import title
+from stages.results.summary import mean_text, sparsity_of_last_layer
 
 README = Path("README.md")
 
@@ -26,8 +27,7 @@ def results(grid: pd.DataFrame) -> str:
     Args:
         grid: metrics/grid.csv.
     """
-    layers = grid.columns.str.extract(r"^feature_sparsity_(\d+)_mean$", expand=False).dropna()
-    sparsity = f"feature_sparsity_{layers.astype(int).max()}"
+    sparsity = sparsity_of_last_layer(grid)
     rows = []
     for dataset, rates in grid.groupby("dataset", sort=False):
         for _, row in rates.sort_values("learning_rate", kind="stable").iterrows():
@@ -39,25 +39,11 @@ def results(grid: pd.DataFrame) -> str:
                     "networks": ", ".join(
                         f"{count} {outcome}" for outcome, count in ended.items() if count
                     ),
-                    "test accuracy (%)": percent(row, "test_accuracy", 2),
-                    "active features (%)": percent(row, sparsity, 1),
+                    "test accuracy (%)": mean_text(row, "test_accuracy", 2, 100),
+                    "active features (%)": mean_text(row, sparsity, 1, 100),
                 }
             )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
-
-
-def percent(row: pd.Series, quantity: str, decimals: int) -> str:
-    """Write a mean share in percent, with the reach of its 95 % interval; a dash if there is none.
-
-    Args:
-        row: A row of metrics/grid.csv.
-        quantity: The name of its columns without the ending (_mean, _high).
-        decimals: Number of decimals of the percentages.
-    """
-    mean, high = 100 * row[f"{quantity}_mean"], 100 * row[f"{quantity}_high"]
-    if pd.isna(mean):
-        return "–"
-    return f"{mean:.{decimals}f}" + (f" ± {high - mean:.{decimals}f}" if pd.notna(high) else "")
 
 
 def verdicts(page: str) -> str:
@@ -88,12 +74,13 @@ def updated(readme: str, metrics: Path) -> str:
     """Return README's text with the tables that metrics/ holds.
 
     Raises:
-        UserError: A marker is absent.
+        UserError: A marker or a file is absent.
     """
-    tables = {
-        "metrics/grid.csv": results(pd.read_csv(metrics / "grid.csv")),
-        "metrics/claims.md": verdicts((metrics / "claims.md").read_text(encoding="utf-8")),
-    }
+    with reading(metrics / "grid.csv", "dvc repro"):
+        grid = read_table(metrics / "grid.csv", {"dataset": "str", "role": "str"}, more=True)
+    with reading(metrics / "claims.md", "make audit"):
+        page = (metrics / "claims.md").read_text(encoding="utf-8")
+    tables = {"metrics/grid.csv": results(grid), "metrics/claims.md": verdicts(page)}
     for source, table in tables.items():
         start, end = f"<!-- {source} -->\n\n", f"\n\n<!-- /{source} -->"
         before, found, rest = readme.partition(start)

@@ -267,6 +267,8 @@ def main() -> None:
         "--target", choices=["repro", "audit"], default="repro", help="make's target"
     )
     arguments = parser.parse_args()
+    if arguments.kills < 1:
+        parser.error(f"--kills {arguments.kills}: give 1 or more")
     folder = Path(tempfile.mkdtemp(prefix="soak-")).resolve()
     killed = soak(folder, arguments.kills, arguments.seed, arguments.target)
     print(f"\n{summary(killed)}\n")

@@ -1,6 +1,8 @@
 """Gather what was measured of the audit's recipes in two tables: networks and epochs."""
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,12 @@ from stages.common.tables import DIGITS, OUTCOMES, csv_text, read_table
 from stages.common.whole_files import whole_file
 
 COLUMNS = {
-    "networks": {"learning_rate": "float64", "seed": "int64", "outcome": "str"},
+    "networks": {
+        "learning_rate": "float64",
+        "seed": "int64",
+        "outcome": "str",
+        "lost_how": "str",
+    },
     "epochs": {
         "learning_rate": "float64",
         "seed": "int64",
@@ -28,6 +35,8 @@ COLUMNS = {
     },
 }
 """Table → the columns that it must have, with their types. Other columns are kept as they are."""
+KEYS = ["learning_rate", "seed", "epoch"]
+"""What tells the rows of a table apart, where it has these columns."""
 TEXTS = {"outcome", "lost_how"}
 """The columns that hold text; all others hold numbers."""
 
@@ -61,16 +70,12 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
     for dataset in declared.datasets:
         for stage, name, group in named:
             folder = cells / dataset / name / str(group)
-            target = f"audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
-            kinds = ["networks", "epochs"] if audit.recipes[name].by_epoch else ["networks"]
+            command = (
+                f"dvc repro --force --single-item audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
+            )
+            rates = audit.recipes[name].rates or audit.rates
             seeds = range(group, group + audit.networks)
-            named_networks = {
-                (f"{rate:.{DIGITS}g}", seed)
-                for rate in audit.recipes[name].rates or audit.rates
-                for seed in seeds
-            }
-            for kind in kinds:
-                table = _read(folder / f"{kind}.csv", kind, named_networks, target)
+            for kind, table in _cell(folder, command, rates, seeds, audit.recipes[name].by_epoch):
                 table.insert(0, "dataset", dataset)
                 table.insert(1, "recipe", name)
                 tables[kind].append(table)
@@ -82,35 +87,71 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
     }
 
 
-Networks = set[tuple[str, int]]
-"""Rate, as it is written, and seed of each network."""
+def _cell(
+    folder: Path, command: str, rates: Sequence[float], seeds: Sequence[int], by_epoch: bool
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Read the tables of a cell, each with its name.
 
-
-def _read(path: Path, kind: str, networks: Networks, target: str) -> pd.DataFrame:
-    with reading(path, f"dvc repro --force --single-item {target}"):
-        return _checked(read_table(path, COLUMNS[kind], more=True), kind, networks)
-
-
-def _checked(table: pd.DataFrame, kind: str, networks: Networks) -> pd.DataFrame:
-    """Check a table's networks, outcomes and numbers, and that no row is there twice.
+    Args:
+        folder: Holds networks.csv, and epochs.csv where epochs are measured.
+        command: The command that recreates the cell.
+        rates: The learning rates that it must have.
+        seeds: The seeds that each rate must have.
+        by_epoch: Whether epochs are measured.
 
     Raises:
-        ValueError: One of these is wrong.
+        UserError: A table is absent or damaged.
     """
+    with reading(folder / "networks.csv", command):
+        networks = _read(folder / "networks.csv", COLUMNS["networks"])
+        if not {*networks["outcome"]} <= {*OUTCOMES}:
+            raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
+        found = {*zip(networks["learning_rate"].map(_written), networks["seed"], strict=True)}
+        if found != {*product(map(_written, rates), seeds)}:
+            raise ValueError("its networks are not those that params.yaml names")
+    yield "networks", networks
+    if by_epoch:
+        with reading(folder / "epochs.csv", command):
+            epochs = _read(folder / "epochs.csv", COLUMNS["epochs"])
+            _check_epochs(epochs, networks)
+        yield "epochs", epochs
+
+
+def _written(rate: float) -> str:
+    """Write a rate as tables do."""
+    return f"{rate:.{DIGITS}g}"
+
+
+def _read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table; check that it holds numbers where they belong, and no row twice.
+
+    Raises:
+        OSError: It is absent or cannot be read.
+        ValueError: It is damaged.
+    """
+    table = read_table(path, columns, more=True)
     for name in table:
         if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
             raise ValueError(f"{name} holds something that is not a number")
-    keys = ["learning_rate", "seed", *["epoch"] * (kind == "epochs")]
-    if table.duplicated(keys).any():
+    if table.duplicated([name for name in KEYS if name in columns]).any():
         raise ValueError("it holds a row twice")
-    rates = table["learning_rate"].map(f"{{:.{DIGITS}g}}".format)
-    found = {*zip(rates, table["seed"], strict=True)}
-    # A network that explodes in its first epoch has no row in the table of epochs.
-    if found - networks or (kind == "networks" and networks - found):
-        raise ValueError("its networks are not those that params.yaml names")
-    if kind == "networks" and not {*table["outcome"]} <= {*OUTCOMES}:
-        raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
     return table
+
+
+def _check_epochs(epochs: pd.DataFrame, networks: pd.DataFrame) -> None:
+    """Check that no epoch is missing. A network has none from the one on in which it explodes.
+
+    Raises:
+        ValueError: An epoch or a network is missing, or a network is not in the other table.
+    """
+    known = epochs.groupby(KEYS[:2])["epoch"].agg(["min", "max", "size"])
+    exploded = networks.set_index(KEYS[:2])["lost_how"] == "exploded"
+    if not {*known.index} <= {*exploded.index}:
+        raise ValueError("its networks are not those that params.yaml names")
+    lasted = known["max"].reindex(exploded.index[~exploded])
+    in_turn = (known["min"] == 1) & (known["max"] == known["size"])
+    if not in_turn.all() or (lasted != known["max"].max()).any():
+        raise ValueError("it lacks rows")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common.errors import reading
-from stages.common.tables import read_table
+from stages.common.tables import OUTCOMES, read_table
 from stages.figures.curves import PANELS
 from stages.figures.features import QUANTITIES
 from stages.figures.study import WHICH_NETWORK, WHICH_RUN, RunKey, RunSteps, Study
@@ -50,7 +50,27 @@ def study_tables(metrics: Path) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: A table is absent, damaged or lacks a column.
     """
-    return {name: read_numbers(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
+    tables = {name: read_numbers(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
+    with reading(metrics / "seeds.csv", "dvc repro"):
+        _check_networks(tables["seeds"])
+    return tables
+
+
+def _check_networks(seeds: pd.DataFrame) -> None:
+    """Check that each network is there once, and how it ended.
+
+    Raises:
+        ValueError: There is no network, one is there twice, or its outcome is unknown.
+    """
+    lost = seeds["outcome"] == "lost"
+    if seeds.empty:
+        raise ValueError("it holds no network")
+    if seeds.duplicated(WHICH_NETWORK).any():
+        raise ValueError("it holds a network twice")
+    if not {*seeds["outcome"]} <= {*OUTCOMES}:
+        raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
+    if seeds.loc[lost, ["lost_epoch", "lost_step", "lost_how"]].isna().any(axis=None):
+        raise ValueError("it does not say when or how a lost network was lost")
 
 
 def read_study(metrics: Path) -> Study:

@@ -98,7 +98,9 @@ def halves(row: pd.Series) -> str:
 def interval(row: pd.Series) -> str:
     """Write the interval of an effect, open where an end is infinite."""
     low, high = written(row, "effect_low"), written(row, "effect_high")
-    finite = [math.isfinite(row[end]) for end in ("effect_low", "effect_high")]
+    ends = [row["effect_low"], row["effect_high"]]
+    # A factor of 0 is as open an end as an infinite one: its logarithm is infinite.
+    finite = [math.isfinite(end) and not (row["unit"] == "factor" and end == 0) for end in ends]
     if all(finite):
         return f"{low} to {high}"
     return f"{low} or more" if finite[0] else f"{high} or less" if finite[1] else UNKNOWN
@@ -127,7 +129,7 @@ def compared(row: pd.Series) -> str:
 
 def effect(row: pd.Series) -> str:
     """Write an effect, with its unit; in words where most networks of a side have no value."""
-    if math.isinf(row["effect"]):
+    if math.isinf(row["effect"]) or (row["unit"] == "factor" and row["effect"] == 0):
         return OFF.get(row["unit"], "most of one side are lost")
     number = written(row, "effect")
     return number if number == UNKNOWN else number + in_unit(row)[1]

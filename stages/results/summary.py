@@ -31,29 +31,41 @@ def readable(grid: pd.DataFrame) -> str:
     Args:
         grid: As `stages.results.tables.grid_table` makes it.
     """
-    numbers = grid.columns.str.extract(r"^feature_sparsity_(\d+)_mean$", expand=False)
-    last_layer = numbers.dropna().astype(int).max()
+    sparsity = sparsity_of_last_layer(grid)
     rows = []
     for dataset, rates in grid.groupby("dataset", sort=False):
         for _, row in rates.sort_values("learning_rate", kind="stable").iterrows():
             counts = ", ".join(str(row[f"seeds_{outcome}"]) for outcome in OUTCOMES)
-            sparsity = f"feature_sparsity_{last_layer}"
             rows.append(
                 {
                     "dataset": dataset,
                     "rate": f"{row['learning_rate']:g}"
                     + " (candidate)" * (row["role"] == "candidate"),
                     f"seeds: {', '.join(OUTCOMES)}": counts,
-                    "test accuracy of trained seeds (%)": _mean(row, "test_accuracy", 2, 100),
-                    "training loss (nats)": _mean(row, "train_loss", 4),
-                    "steps to threshold": _mean(row, "steps_to_threshold", 0),
-                    "active features, last hidden layer (%)": _mean(row, sparsity, 1, 100),
+                    "test accuracy of trained seeds (%)": mean_text(row, "test_accuracy", 2, 100),
+                    "training loss (nats)": mean_text(row, "train_loss", 4),
+                    "steps to threshold": mean_text(row, "steps_to_threshold", 0),
+                    "active features, last hidden layer (%)": mean_text(row, sparsity, 1, 100),
                 }
             )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
-def _mean(row: pd.Series, quantity: str, decimals: int, unit: float = 1) -> str:
+def sparsity_of_last_layer(grid: pd.DataFrame) -> str:
+    """Name the last hidden layer's active features, without the ending of a column (_mean)."""
+    numbers = grid.columns.str.extract(r"^feature_sparsity_(\d+)_mean$", expand=False)
+    return f"feature_sparsity_{numbers.dropna().astype(int).max()}"
+
+
+def mean_text(row: pd.Series, quantity: str, decimals: int, unit: float = 1) -> str:
+    """Write a mean, ± half the width of its 95 % interval; a dash if there is none.
+
+    Args:
+        row: A row of the grid's table.
+        quantity: The name of its columns without the ending (_mean, _high).
+        decimals: Decimals of the numbers.
+        unit: What the numbers are multiplied by.
+    """
     mean, high = row[f"{quantity}_mean"], row[f"{quantity}_high"]
     if np.isnan(mean):
         return "–"

@@ -148,8 +148,9 @@ def _row(
 
 def _places(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
     """Say which networks are compared, and by which quantity."""
-    place: dict[str, Any] = {"table": "networks.csv", "dataset": "", "quantity": ""}
     sides = comparison.sides
+    place: dict[str, Any] = {"dataset": "", "quantity": ""}
+    place["table"] = "networks.csv" if sides else ""
     if isinstance(comparison, Interaction):
         (first, base), (second, other) = comparison.first, comparison.second
         sides = first, second

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.audit.judging.evidence import Cell, Evidence, Favourite, Networks, Side, only
-from stages.audit.judging.mechanism import Cells, pair
+from stages.audit.judging.mechanism import Pair, pair
 from stages.audit.judging.rungs import CORE, named
 from stages.audit.judging.statistics import Values
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Scale, Stated, Tested
@@ -341,7 +341,7 @@ class Matched(Comparison):
         """Say whether the arms are compared at equal training loss (matched) or at the end."""
         return self._pair(evidence).when
 
-    def _pair(self, evidence: Evidence) -> Cells:
+    def _pair(self, evidence: Evidence) -> Pair:
         table = evidence.matched
         return pair(table, self.dataset, self.arm, self.against, self.quantity.column)
 

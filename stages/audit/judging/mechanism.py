@@ -40,7 +40,7 @@ When = Literal["matched", "last"]
 
 
 @dataclass(frozen=True)
-class Cells:
+class Pair:
     """The values of two arms to compare."""
 
     when: When
@@ -97,7 +97,7 @@ def matched(epochs: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def pair(table: pd.DataFrame, dataset: str, arm: str, against: str, quantity: str) -> Cells:
+def pair(table: pd.DataFrame, dataset: str, arm: str, against: str, quantity: str) -> Pair:
     """Return a quantity of two arms: at the bound if half of each reach it, else at the end.
 
     Args:
@@ -112,4 +112,4 @@ def pair(table: pd.DataFrame, dataset: str, arm: str, against: str, quantity: st
     few = any(each["matched_epoch"].notna().mean() < ENOUGH for each in both)
     when: When = "last" if few else "matched"
     values, others = (each[f"{when}_{quantity}"].dropna().to_numpy(dtype=float) for each in both)
-    return Cells(when, values, others)
+    return Pair(when, values, others)

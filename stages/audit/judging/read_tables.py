@@ -112,10 +112,19 @@ def read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         UserError: It is absent or damaged, lacks a column, or holds a row twice.
     """
     with reading(path, REPRO):
-        return _checked(read_table(path, columns, more=True), columns)
+        return checked(read_table(path, columns, more=True), columns)
 
 
-def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+def checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Check a table's outcomes, and that each row is there once.
+
+    Args:
+        table: The table, with columns of these types.
+        columns: Those of its columns to check, with their types.
+
+    Raises:
+        ValueError: A value is missing or unknown, or a row is there twice.
+    """
     table = table.astype(dict.fromkeys(_layers(table), "float64"))
     for name in columns:
         if name in ALWAYS and table[name].isna().any():

@@ -7,7 +7,7 @@ import numpy as np
 from stages.audit.judging import statistics
 from stages.audit.judging.statistics import POWER, Effect
 from stages.audit.judging.tested import Bounded, Scale, Stated, Tested
-from stages.audit.judging.verdicts import Judged, Member, Verdict, deciding
+from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, deciding
 
 MANY = 1000
 """Above this many networks per cell, sentences only say that more are needed."""
@@ -127,7 +127,7 @@ def _decided(judged: Judged, verdict: Verdict) -> str:
     told = f"{headline_effect(judged)}."
     if verdict == Verdict.REFUTED:
         where = "" if alone else " in at least one comparison"
-        return f"{_against(member)}{where}. {_sentence(told)}"
+        return f"{_against(judged, member)}{where}. {_sentence(told)}"
     if judged.claim.needs == "any" or alone:
         return f"it is as the claim says. {_sentence(told)}"
     return f"every comparison is as the claim says. The least certain: {told}"
@@ -148,11 +148,13 @@ def _named(member: Member) -> str:
     return f"{member.comparison.label}, {member.comparison.quantity_name}"
 
 
-def _against(member: Member) -> str:
+def _against(judged: Judged, member: Member) -> str:
+    """Say what speaks against a claim, in the words of its table of comparisons."""
     tested = member.tested
     if isinstance(tested, Bounded):
         return f"the share lies below {100 * tested.bound:.0f} %"
-    if not tested.ahead and tested.p_difference < statistics.LEVEL:
+    results = corrected([each.tested for each in judged.members])
+    if results[judged.members.index(member)].result == "worse":
         return "it is the other way round"
     return f"a gain as large as what matters ({margin(tested.scale)}) is excluded"
 

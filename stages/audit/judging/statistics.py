@@ -27,7 +27,7 @@ TIE = 1e-9
 """Values closer than this are equal: it is above the rounding of a sum of two floats."""
 FARTHEST = 1e9
 """Stands for infinity where a median is taken: larger than any quantity."""
-NUISANCE = np.linspace(0, 1, 101)
+NUISANCE = np.linspace(0, 1, 1001)
 """Shares of the second sample at which the exact test of two shares is evaluated."""
 MOST = 100_000
 """A sample size above this is reported as infinite."""
@@ -137,7 +137,7 @@ def shares_within(count: int, size: int, other_count: int, other_size: int, marg
 
     The statistic is that of Agresti and Caffo (2000). The second share is unknown, so the p value
     is the largest over its possible values (Chan, "Exact tests of equivalence and efficacy with a
-    non-zero lower bound", 1998).
+    non-zero lower bound", 1998), here over `NUISANCE`.
 
     Returns:
         The p value of the null hypothesis that the first share exceeds the second by the margin or
