@@ -155,10 +155,21 @@ def shares_within(count: int, size: int, other_count: int, other_size: int, marg
     x, y = np.arange(size + 1.0)[:, None], np.arange(other_size + 1.0)
     seen = statistic(np.asarray(float(count)), np.asarray(float(other_count)))
     region = (statistic(x, y) <= seen + 1e-9).astype(float)
-    shares = NUISANCE[1 - margin + 1e-9 >= NUISANCE]
-    first = stats.binom.pmf(x.ravel(), size, np.minimum(1, shares + margin)[:, None])
-    second = stats.binom.pmf(y, other_size, shares[:, None])
+    first, second = _counts(size, margin, margin), _counts(other_size, 0.0, margin)
     return float(min(1.0, np.einsum("qx,xy,qy->q", first, region, second, optimize=True).max()))
+
+
+@lru_cache(maxsize=64)
+def _counts(size: int, ahead: float, margin: float) -> Values:
+    """Compute the probability of each count, (shares, size + 1), in a sample of a size.
+
+    Its share is each of `NUISANCE` that leaves room for the margin above it, plus `ahead`.
+    """
+    shares = NUISANCE[1 - margin + 1e-9 >= NUISANCE]
+    counts: Values = stats.binom.pmf(
+        np.arange(size + 1), size, np.minimum(1, shares + ahead)[:, None]
+    )
+    return counts
 
 
 def against_bound(count: int, size: int, bound: float) -> Tails:
