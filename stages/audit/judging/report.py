@@ -9,7 +9,7 @@ import pandas as pd
 from stages.audit.judging import published
 from stages.audit.judging.changes import Change
 from stages.audit.judging.claims import SEEDS
-from stages.audit.judging.comparisons import titled
+from stages.audit.judging.comparisons import ARMS, listed, titled
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.rounding import rounding, sentence
 from stages.audit.judging.rungs import CORE, RUNGS, named
@@ -48,18 +48,19 @@ SCOPE = """\
 **Scope.** Networks of two hidden layers, trained by plain SGD on {datasets}. What is said holds for
 these, at these rates, and for the recipe *core*: every rate starts from fresh weights, pixels are
 standardized, the rate is constant, nothing is clipped. {networks:,} networks were trained,
-{per_cell} for each dataset and rate of core. The sections below say how many each comparison has.
+{per_cell} for each dataset and each of the six rates of core, ten at further rates. The sections
+below say how many each comparison has.
 
 **Words.** *Supported*: every comparison of the claim came out as it says. *Refuted*: at least one
 came out the other way round, or the networks exclude a gain large enough to matter. *Equivalent*:
 every difference is smaller than what matters: 0.2 points of accuracy on MNIST, 0.5 on
 Fashion-MNIST, a tenth of the steps, a point of active features, 20 points of the share of networks.
-*Undecided*: none of these; it is no verdict. *Effect*: of the comparison that decides, with its
-95 % confidence interval. *p*: the probability of a result at least this clear if chance alone were
-at work, corrected for the number of claims; below 0.05 it counts. *Halves*: the verdicts of the
-lower and of the upper half of the seeds, each judged alone. A *lost* network ranks last where
-accuracies or steps are compared; it is left out where active features are, and from the claims
-about the mechanism.
+*Undecided*: after correction for the number of claims nothing is significant; it is no verdict.
+*Effect*: of the comparison that decides, with its 95 % confidence interval. *p*: the probability of
+a result at least this clear if chance alone were at work, corrected likewise; below 0.05 it counts.
+*Halves*: the verdicts of the lower and of the upper half of the seeds, each judged alone. A *lost*
+network ranks last where accuracies or steps are compared; it is left out where active features are,
+and from the claims about the mechanism.
 
 """
 MIND = """\
@@ -112,8 +113,9 @@ A comparison's *effect* is the median difference between a network of one cell a
 *wins* is how often such a network is ahead; *without lost networks* is the effect among the others,
 which decides nothing. Its *result* uses p values that are corrected for the number of comparisons
 of its claim, so that the same comparison can have different results in two claims. *Better* means:
-as the claim says. For a share and a bound, the first p tests whether the share lies above the
-bound, the second whether it lies below.
+as the claim says. The heading of a p names the hypothesis that is tested: a small p speaks against
+it. For a share and a bound, a small first p says that the share lies above the bound, a small
+second p that it lies below.
 """
 FOR_THE_REFEREE = """\
 *Statistical details.* {tests} {verdicts}
@@ -152,6 +154,7 @@ def report(
         mind(judged, needed),
         "\n## What was run\n\nNetworks lost, of networks trained:\n\n",
         ends(evidence),
+        mechanism_losses(evidence.networks),
         between(changes),
         FAILURE,
         failures(failure),
@@ -211,11 +214,12 @@ def mind(judged: Sequence[Judged], needed: dict[str, float]) -> str:
     both = sum(each.lower == each.upper == each.decision.verdict for each in run)
     against = sum(each.overruled is not None for each in run)
     agreement = (
-        f"The two halves give the same verdict on {same} of {len(run)} claims; on {both} it is "
-        f"also the verdict of all networks. On {against or 'none'} they contradict each other."
+        f"The two halves give the same verdict on {same} of {len(run)} claims; on {both} of these "
+        "it is also the verdict of all networks. They contradict each other on "
+        f"{against or 'none'}."
     )
     lines = [
-        f"- {each.claim.statement} {_networks(needed[each.claim.key])}\n"
+        f"- {each.claim.statement.removesuffix('.')}: {_networks(needed[each.claim.key])}\n"
         for each in judged
         if each.claim.key in needed
     ]
@@ -224,7 +228,7 @@ def mind(judged: Sequence[Judged], needed: dict[str, float]) -> str:
 
 
 def _networks(needed: float) -> str:
-    return f"More than {MANY:,}." if needed > MANY else f"{needed:.0f}."
+    return f"more than {MANY:,}" if needed > MANY else f"{needed:.0f}"
 
 
 def ends(evidence: Evidence) -> str:
@@ -240,6 +244,21 @@ def ends(evidence: Evidence) -> str:
                 row[f"{rate:g}"] = f"{int((cell['outcome'] == 'lost').sum())} of {len(cell)}"
             rows.append(row)
     return _markdown(rows, empty="None of the ladder.\n")
+
+
+def mechanism_losses(networks: pd.DataFrame) -> str:
+    """Say which arms of the mechanism lost networks; nothing if it was not run."""
+    arms = networks[networks["recipe"].isin(ARMS)]
+    if arms.empty:
+        return ""
+    told = [
+        f"{(cell['outcome'] == 'lost').sum()} of {len(cell)} at {ARMS[str(arm)]} "
+        f"({titled(str(dataset))})"
+        for (arm, dataset), cell in arms.groupby(["recipe", "dataset"], sort=False)
+        if (cell["outcome"] == "lost").any()
+    ]
+    lost = f"{listed(told)} were" if told else "none was"
+    return f"\nOf the networks of the mechanism, {lost} lost.\n"
 
 
 def between(changes: Sequence[Change]) -> str:
@@ -341,9 +360,9 @@ def _compared(member: Member, result: str) -> dict[str, str]:
         "effect (95 % interval)": with_interval(tested, effect),
         "wins": "–" if np.isnan(wins) else f"{100 * wins:.0f} %",
         "without lost networks": "–" if np.isnan(survivors) else number(survivors, tested.scale),
-        "p: no difference": told[0],
-        "p: better by the margin": told[1],
-        "p: worse by the margin": told[2],
+        "p if no difference": told[0],
+        "p if better by the margin": told[1],
+        "p if worse by the margin": told[2],
         "result": result,
     }
 
