@@ -1,5 +1,8 @@
 """The simulation of the whole audit: what it deals anew, and what it counts."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ from stages.audit.judging.claims import CLAIMS
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.verdicts import Verdict
 from tests.drawn_audit import evidence
+from tests.repositories import PROJECT
 from tools.audit_odds import dealt, lines, odds, redrawn, replaced
 
 CELLS = [
@@ -73,3 +77,19 @@ def test_verdicts_are_counted_claim_by_claim(drawn: Evidence) -> None:
     assert told[0].split() == ["claim", "supported", "refuted", "equivalent", "undecided"]
     assert told[2].split() == ["better", "0.0%", "0.0%", "100.0%", "0.0%"]
     assert len(told) == 1 + len(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("tool", "option"), [("tools.audit_odds", "--draws"), ("tools.soak", "--kills")]
+)
+def test_nothing_to_draw_or_kill_is_refused(tool: str, option: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", tool, option, "0"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1].endswith(f"error: {option} 0: give 1 or more")

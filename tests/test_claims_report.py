@@ -16,11 +16,19 @@ from stages.audit.judging.claims import CLAIMS
 from stages.audit.judging.claims_table import changes_table, claims_table
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.read_tables import FAILURE
-from stages.audit.judging.report import between, failures, report, reproduction, scope, section
+from stages.audit.judging.report import (
+    between,
+    failures,
+    mechanism_losses,
+    report,
+    reproduction,
+    scope,
+    section,
+)
 from stages.audit.judging.sentences import headline_effect, number, p_text, verdict_sentence
 from stages.audit.judging.statistics import holm
 from stages.audit.judging.tested import Scale
-from stages.audit.judging.verdicts import Judged, Verdict, judge, networks_needed
+from stages.audit.judging.verdicts import Judged, Verdict, corrected, judge, networks_needed
 from tests.drawn_audit import BY_KEY, Arms, Told, cells_of, evidence
 from tests.recomputed_claims import p_values
 from tests.repositories import PROJECT
@@ -200,6 +208,13 @@ ROWS = {
         "rates": "0.48 0.6 0.44 0.52 0.56",
         **{"unit": "share", "margin": 20.0, "n": 0, "other_n": 0},
         "result": "so",
+    },
+    ("printed", 0): {
+        "statement": BY_KEY["printed"].statement,
+        "comparison": "the numbers in the study's README and in its notebook",
+        **{"kind": "fact", "table": "", "dataset": "", "quantity": ""},
+        **{"unit": "share", "margin": 20.0, "n": 0, "other_n": 0},
+        "result": "not so",
     },
     ("noise", 0): {
         "statement": "More gradient noise leads to sparser features, at the same step size.",
@@ -510,6 +525,31 @@ def test_changes_between_rungs_are_told_with_their_size(drawn: Evidence) -> None
     assert "None changes anything" not in words
     told = between(changes(drawn, [BY_KEY["sparser_fashion_mnist"]]))
     assert told.endswith("ratio. None changes anything that these networks can tell.\n\n")
+
+
+def test_arms_that_lost_networks_are_told(drawn: Evidence) -> None:
+    networks = drawn.networks.copy()
+    told = "\nOf the networks of the mechanism, {} lost.\n"
+    assert mechanism_losses(networks) == told.format("none was")
+    for arm, dataset, count in (("large", "mnist", 2), ("small_batch", FASHION, 3)):
+        here = networks[(networks["recipe"] == arm) & (networks["dataset"] == dataset)]
+        networks.loc[here.index[:count], "outcome"] = "lost"
+    assert mechanism_losses(networks) == told.format(
+        "2 of 10 at 0.384 (MNIST) and 3 of 10 at 0.1 with batches of 8 (Fashion-MNIST) were"
+    )
+    assert mechanism_losses(networks[networks["recipe"] == "core"]) == ""
+
+
+def test_a_difference_that_correction_takes_away_is_not_the_other_way_round() -> None:
+    found, needed = alone(
+        "best", {("mnist", "core", 0.3): {"spread": 8.0, "test_accuracy": 0.9685}}
+    )
+    tested = [member.tested for member in found.members]
+    assert all(each.p_difference < 0.05 for each in tested)
+    assert {each.result for each in corrected(tested)} == {"not better"}
+    assert verdict_sentence(found, needed).startswith(
+        "Refuted: a gain as large as what matters (0.2 points) is excluded in at least one "
+    )
 
 
 def test_rates_of_loss_are_told_with_their_intervals() -> None:

@@ -55,6 +55,7 @@ def test_a_bound_is_told_as_the_share_itself() -> None:
         ("points", None, (-INF, -INF, -0.3), "most of one side are lost", "−0.30 or less"),
         ("points", None, (0.1, -INF, INF), "+0.10 points", "–"),
         ("factor", None, (INF, 2, INF), "most of one side never get there", "× 2.00 or more"),
+        ("factor", None, (0, 0, 0.9), "most of one side never get there", "× 0.90 or less"),
         ("margins", None, (-1.26, -2, 0.5), "−1.3 margins", "−2.0 to +0.5"),
         ("share", None, (-45, -65, -25), "−45 points", "−65 to −25"),
         ("share", 0.25, (20, -5, 40), "45 %", "20 to 65"),

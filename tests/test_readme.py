@@ -1,6 +1,7 @@
 """README and docs/ show the committed results, and their links lead somewhere."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -58,6 +59,20 @@ def test_the_table_of_results_shows_the_means_of_those_that_trained() -> None:
 def test_a_readme_without_its_markers_is_refused() -> None:
     with pytest.raises(UserError, match=r"README\.md has no table between"):
         updated("# Something else\n", PROJECT / "metrics")
+
+
+@pytest.mark.parametrize(
+    ("absent", "command"), [("grid.csv", "dvc repro"), ("claims.md", "make audit")]
+)
+def test_an_absent_table_is_named_with_what_makes_it(
+    tmp_path: Path, absent: str, command: str
+) -> None:
+    for name in ("grid.csv", "claims.md"):
+        if name != absent:
+            shutil.copy(PROJECT / "metrics" / name, tmp_path / name)
+    told = f"{tmp_path / absent} does not exist: create it with: {command}"
+    with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
+        updated("", tmp_path)
 
 
 def test_verdicts_without_a_table_are_refused() -> None:
