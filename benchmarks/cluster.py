@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     make_deterministic()
-    prepared = Data(arguments.data).prepared()
+    prepared = Data(arguments.data).prepared
     declared = read_params(TrainParams, Path("params.yaml"))
     one = declared.training.model_copy(update={"epochs": 1})
     once = declared.model_copy(update={"training": one})

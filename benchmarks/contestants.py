@@ -30,42 +30,35 @@ SLIGHTLY = -1e-9
 """Factor of the updates in `Products`: with 0 the library would skip the matrix products."""
 
 
+def random_examples() -> Prepared:
+    """Draw images and labels like MNIST's in number and size; the first ones are the test split."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 10, 54_000).astype(np.uint8)
+    images = generator.integers(0, 256, (54_000, 28, 28)).astype(np.uint8)
+    test = images[:1000], labels[:1000]
+    return Prepared(images, labels, *test, *test, np.array(0.5), np.array(0.29))
+
+
 class Data:
     """The examples that all contestants train on: real ones, or random ones without the file."""
 
     def __init__(self, path: Path) -> None:
         if path.is_file():
-            prepared = datasets.load(Prepared, path, f"preprocess@{path.stem}")
             self.source = str(path)
-            self.images, self.labels = prepared.train_images, prepared.train_labels
-            self.test_images, self.test_labels = prepared.test_images, prepared.test_labels
-            self.mean, self.deviation = float(prepared.mean), float(prepared.deviation)
+            self.prepared = datasets.load(Prepared, path, f"preprocess@{path.stem}")
         else:
-            generator = np.random.default_rng(0)
             self.source = f"random images, because {path} does not exist"
-            self.labels = generator.integers(0, 10, 54_000).astype(np.uint8)
-            self.images = generator.integers(0, 256, (54_000, 28, 28)).astype(np.uint8)
-            self.test_images, self.test_labels = self.images[:1000], self.labels[:1000]
-            self.mean, self.deviation = 0.5, 0.29
-        self.inputs = self.normalized(self.images)
-        self.targets = torch.from_numpy(self.labels).long()
-        self.test_inputs = self.normalized(self.test_images)
+            self.prepared = random_examples()
+        self.images, self.labels = self.prepared.train_images, self.prepared.train_labels
+        self.test_labels = self.prepared.test_labels
+        self.mean, self.deviation = float(self.prepared.mean), float(self.prepared.deviation)
         self.pixels, self.test_pixels = (
             Pixels.normalized(images, self.mean, self.deviation, torch.device("cpu"))
-            for images in (self.images, self.test_images)
+            for images in (self.images, self.prepared.test_images)
         )
+        self.inputs, self.test_inputs = self.pixels[:], self.test_pixels[:]
+        self.targets = torch.from_numpy(self.labels).long()
         self.test_targets = torch.from_numpy(self.test_labels).long()
-
-    def prepared(self) -> Prepared:
-        """Lay the examples out as a training stage reads them."""
-        test = (self.test_images, self.test_labels)
-        statistics = (np.array(self.mean), np.array(self.deviation))
-        return Prepared(self.images, self.labels, *test, *test, *statistics)
-
-    def normalized(self, images: datasets.Images) -> Tensor:
-        """Make inputs (examples, 784) of images."""
-        pixels = torch.from_numpy(images).flatten(start_dim=1).float()
-        return pixels.div_(255).sub_(self.mean).div_(self.deviation)
 
 
 class Contestant(ABC):
@@ -139,10 +132,6 @@ class Products(OurStack):
                     torch.bmm(deltas[depth + 1], weights[depth].mT, out=deltas[depth])
                 for depth, weight in enumerate(weights):
                     weight.baddbmm_(activations[depth].mT, deltas[depth + 1], alpha=SLIGHTLY)
-
-    def accuracy(self) -> float:
-        """Learn nothing."""
-        return float("nan")
 
 
 def module() -> nn.Sequential:

@@ -79,7 +79,7 @@ def main() -> None:
         data = arguments.data
         if not data.is_file():
             data = Path(scratch) / "random.npz"
-            save(Data(arguments.data).prepared(), data)
+            save(Data(arguments.data).prepared, data)
         command = [sys.executable, "-m", "benchmarks.stage", "--parts", "--data", str(data)]
         told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     measured = json.loads(told)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from stages.audit.judging import published
 from stages.audit.judging.claims import CLAIMS, Claim
 from stages.audit.judging.comparisons import SameNumbers
 from stages.audit.judging.verdicts import Verdict, decide, find
@@ -242,7 +241,7 @@ def test_a_claim_without_one_of_its_cells_was_not_run(key: str) -> None:
 def test_printed_numbers_are_compared_to_the_digit(
     output: dict[float, float | None], same: bool
 ) -> None:
-    comparison = SameNumbers("", {0.1: 0.9763, 0.2: 0.9749}, output, published.ROUNDING)
+    comparison = SameNumbers({0.1: 0.9763, 0.2: 0.9749}, output)
     tested = comparison.tested(evidence(cells=[]))
     assert tested is not None
     assert (tested.p_supported, tested.p_not_better) == ((0.0, 1.0) if same else (1.0, 0.0))

@@ -303,7 +303,7 @@ def test_a_change_is_the_second_recipe_less_the_first() -> None:
 
 def test_what_cannot_refute_a_claim_says_so() -> None:
     assert Difference(TEST_ACCURACY, CORE_02, CORE_01).can_refute
-    assert SameNumbers("", {}, {}, 0.0).can_refute
+    assert SameNumbers({}, {}).can_refute
     assert not NoSurvivor(CORE_02, BURST).can_refute
     assert not Shares(CORE_02, CORE_01, "more", can_refute=False).can_refute
     assert Shares(CORE_02, CORE_01, "more").can_refute

@@ -78,7 +78,8 @@ class Version:
             raise self._damaged(path, error, f"restore it with git restore {path}") from None
 
     def _damaged(self, path: str, error: Exception, remedy: str) -> UserError:
-        return UserError(f"{path} of {self.name} is damaged ({_one_line(error)}): {remedy}")
+        reason = " ".join(str(error).split())
+        return UserError(f"{path} of {self.name} is damaged ({reason}): {remedy}")
 
 
 def _checked(path: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -93,10 +94,6 @@ def _checked(path: str, table: pd.DataFrame) -> pd.DataFrame:
         if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
             raise ValueError(f"{name} holds something that is not a number")
     return table
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

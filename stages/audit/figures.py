@@ -14,28 +14,22 @@ from stages.audit.drawing.ladder import ladder
 from stages.audit.drawing.mechanism import mechanism
 from stages.audit.judging import read_tables
 from stages.audit.judging.published import NOTEBOOK_ACCURACY
+from stages.audit.judging.read_tables import PLACE, numbers, texts, with_ends
 from stages.audit.judging.rungs import RUNGS
 from stages.common.errors import run
 from stages.common.parameters import Rates, read_params
 from stages.figures.theme import Theme, save_all
 
-CELL = {"dataset": "str", "recipe": "str"}
-INTERVAL = {"share": "float64", "low": "float64", "high": "float64"}
-CURVES = {**CELL, "learning_rate": "float64", **INTERVAL}
-SHARES = {**CURVES, "networks": "int64", "lost": "int64"}
-MECHANISM = {**CELL, "seed": "int64", "outcome": "str", "bound": "float64"}
-CLAIMS = {
-    "statement": "str",
-    "headline": "int64",
-    "comparison": "str",
-    "quantity": "str",
-    "among": "str",
-    "gain": "float64",
-    "gain_low": "float64",
-    "gain_high": "float64",
-    "result": "str",
-    "verdict": "str",
-}
+CURVES = PLACE | numbers("share", "low", "high")
+SHARES = CURVES | {"networks": "int64", "lost": "int64"}
+MECHANISM = texts("dataset", "recipe") | {"seed": "int64"} | texts("outcome") | numbers("bound")
+CLAIMS = (
+    texts("statement")
+    | {"headline": "int64"}
+    | texts("comparison", "quantity", "among")
+    | with_ends("gain")
+    | texts("result", "verdict")
+)
 """The columns that are read of each table, with their types."""
 
 

@@ -8,18 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.common.datasets import CLASSES
-from stages.figures.rates import Rate, draw_seeds, explain_marks, places, rates_of
+from stages.figures.rates import MARKS, Rate, draw_seeds, explained, places, rates_of
 from stages.figures.study import Study, of_dataset
-from stages.figures.theme import (
-    WIDTH,
-    Theme,
-    accuracy_axis,
-    captioned,
-    headed,
-    reference,
-    title,
-    width,
-)
+from stages.figures.theme import WIDTH, Theme, accuracy_axis, captioned, reference, title, width
 
 CHANCE = 1 / CLASSES
 LEAST_TOP = 0.5
@@ -27,8 +18,11 @@ LEAST_TOP = 0.5
 COUNT_INCHES, COUNT_POINTS = 0.45, (6, 16)
 """Inches: width of a count of lost networks. Points: its usual and its raised height above the
 edge. A count without room is raised."""
-EXPLODED = "× on the bottom edge: it exploded and has no accuracy."
-LOST = "The numbers count the lost."
+MARKS_AND_COUNTS = (
+    *MARKS,
+    ("exploded", "× on the bottom edge: it exploded and has no accuracy."),
+    ("lost", "The numbers count the lost."),
+)
 CAPTION = (
     "Line: mean over the grid's networks that trained. "
     "The accuracy axis follows the logarithm of the error."
@@ -74,13 +68,6 @@ def count_lost(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate]) -> None:
         )
 
 
-def explain_accuracy(seeds: pd.DataFrame) -> str:
-    """Explain for a caption what the marks and the counts of lost networks mean."""
-    exploded = bool((seeds["lost_how"] == "exploded").any())
-    lost = bool((seeds["outcome"] == "lost").any())
-    return " ".join([explain_marks(seeds), *[EXPLODED] * exploded, *[LOST] * lost])
-
-
 def accuracy(study: Study, dataset: str, theme: Theme) -> Figure:
     """Draw one dataset's final test accuracy against the learning rate."""
     figure = Figure(figsize=(WIDTH, 4.2))
@@ -88,6 +75,6 @@ def accuracy(study: Study, dataset: str, theme: Theme) -> Figure:
     rates, seeds = rates_of(study.seeds, theme), of_dataset(study.seeds, dataset)
     draw_accuracy(axes, seeds, rates, theme)
     count_lost(axes, seeds, rates)
-    headed(figure, f"{title(dataset)}: final test accuracy by learning rate")
-    captioned(figure, f"{explain_accuracy(seeds)} {CAPTION}", theme)
+    caption = explained(seeds, *MARKS_AND_COUNTS, ("", CAPTION))
+    captioned(figure, f"{title(dataset)}: final test accuracy by learning rate", caption, theme)
     return figure

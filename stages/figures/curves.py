@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.figures.rates import Rate, legend, mark_losses, rates_of
+from stages.figures.rates import Rate, explained, legend, mark_losses, rates_of
 from stages.figures.study import Study, of_dataset, until_lost
 from stages.figures.theme import (
     WIDTH,
@@ -16,7 +16,6 @@ from stages.figures.theme import (
     accuracy_axis,
     captioned,
     epoch_axis,
-    headed,
     log_axis,
     seed_lines,
     title,
@@ -77,7 +76,7 @@ def draw_panel(
         if not drawn.empty:
             highest += [drawn.iloc[0], drawn.median()]
         least = 0 if panel.logarithmic else -math.inf
-        seed_lines(axes, rows, "epoch", panel.column, rate.colour, above=least)
+        seed_lines(axes, rows, panel.column, rate.colour, above=least)
         axes.plot(drawn, marker=rate.marker, markersize=2.5, **rate.line)
     if panel.logarithmic:
         log_axis(axes, ceiling=ROOM * max(highest, default=math.inf))
@@ -96,7 +95,6 @@ def curves(study: Study, dataset: str, theme: Theme) -> Figure:
     for axes, panel in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         draw_panel(axes, panel, epochs, seeds, rates)
     legend(figure, rates, seeds)
-    headed(figure, f"{title(dataset)}: training at each learning rate")
-    lost = f"{LOST} " * bool((seeds["outcome"] == "lost").any())
-    captioned(figure, lost + CAPTION, theme)
+    caption = explained(seeds, ("lost", LOST), ("", CAPTION))
+    captioned(figure, f"{title(dataset)}: training at each learning rate", caption, theme)
     return figure

@@ -7,14 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from stages.figures.rates import (
-    Rate,
-    draw_seeds,
-    explain_marks,
-    key,
-    mark,
-    rates_of,
-)
+from stages.figures.rates import MARKS, Rate, draw_seeds, explained, key, mark, rates_of
 from stages.figures.study import RANK, SPARSITY, Study, of_dataset
 from stages.figures.theme import (
     WIDTH,
@@ -76,10 +69,9 @@ def features(study: Study, dataset: str, theme: Theme) -> Figure:
         axes.set_title(label, fontweight="bold")
     for axes in rows[:-1].flat:
         axes.set_xlabel("")
-    headed(figure, f"{title(dataset)}: features by learning rate")
-    seeds = of_dataset(study.seeds, dataset)
-    exploded = f" {EXPLODED}" * bool((seeds["lost_how"] == "exploded").any())
-    captioned(figure, f"{explain_marks(seeds)}{exploded} {FEATURES_CAPTION}", theme)
+    sentences = (*MARKS, ("exploded", EXPLODED), ("", FEATURES_CAPTION))
+    caption = explained(of_dataset(study.seeds, dataset), *sentences)
+    captioned(figure, f"{title(dataset)}: features by learning rate", caption, theme)
     return figure
 
 
@@ -124,7 +116,7 @@ def plateau(study: Study, theme: Theme) -> Figure:
             fontsize=8.5,
         )
     columns[0].set_ylabel(f"{QUANTITIES[SPARSITY]}, hidden layer {study.layers[-1]}")
-    caption = f"{explain_marks(measured)} {PLATEAU_CAPTION}"
+    caption = explained(measured, *MARKS, ("", PLATEAU_CAPTION))
     handles = [key(rate, rate.name, line=False) for rate in rates]
     legend_below(figure, handles, caption, theme, ncols=6)
     headed(figure, "Feature sparsity by training loss")

@@ -7,18 +7,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.figures.rates import Rate, legend, mark_losses, rates_of
+from stages.figures.rates import Rate, explained, legend, mark_losses, rates_of
 from stages.figures.study import RunSteps, Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, captioned, headed, log_axis, plain_logarithms, title
+from stages.figures.theme import WIDTH, Theme, captioned, log_axis, plain_logarithms, title
 
 ABOVE = (
     "Above: median over the networks not yet lost, and over the steps up to the next point of the "
     "line."
 )
-CROSS = "×: a network is lost (2×: two)."
-BELOW = "Below: each line is one lost network; steps count from the burst that began its breakdown."
-BEYOND = "Those that explode run off the top."
-CLIPPING = "Gradient norms are before any clipping."
+BELOW = (
+    "×: a network is lost (2×: two). Below: each line is one lost network; steps count from the "
+    "burst that began its breakdown."
+)
+SENTENCES = (
+    ("", ABOVE),
+    ("lost", BELOW),
+    ("exploded", "Those that explode run off the top."),
+    ("", "Gradient norms are before any clipping."),
+)
 HIGHEST = 1e5
 """Upper limit of the axes around a breakdown: exploding values reach 10 to the power 38."""
 
@@ -77,9 +83,6 @@ def gradient(study: Study, dataset: str, theme: Theme) -> Figure:
     draw_bursts(panels["loss"], "loss", "loss of the batch (nats)", steps, theme)
     draw_bursts(panels["norm"], "gradient_norm", "gradient norm", steps, theme)
     legend(figure, rates, seeds, marks=False)
-    headed(figure, f"{title(dataset)}: gradient norm by step")
-    lost = bool((seeds["outcome"] == "lost").any())
-    exploded = bool((seeds["lost_how"] == "exploded").any())
-    sentences = [ABOVE, *[CROSS, BELOW] * lost, *[BEYOND] * exploded, CLIPPING]
-    captioned(figure, " ".join(sentences), theme)
+    caption = explained(seeds, *SENTENCES)
+    captioned(figure, f"{title(dataset)}: gradient norm by step", caption, theme)
     return figure

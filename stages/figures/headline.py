@@ -2,11 +2,11 @@
 
 from matplotlib.figure import Figure
 
-from stages.figures.accuracy import count_lost, draw_accuracy, explain_accuracy
+from stages.figures.accuracy import MARKS_AND_COUNTS, count_lost, draw_accuracy
 from stages.figures.features import QUANTITIES, draw_feature
-from stages.figures.rates import rates_of
+from stages.figures.rates import explained, rates_of
 from stages.figures.study import SPARSITY, Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, captioned, headed, percent_axis, title
+from stages.figures.theme import WIDTH, Theme, captioned, percent_axis, title
 
 HEIGHTS = (1.2, 1)
 """The relative heights of the rows."""
@@ -33,6 +33,6 @@ def headline(study: Study, theme: Theme) -> Figure:
         sparsity.set_ylabel(QUANTITIES[SPARSITY])
     for axes in rows[:, 1:].flat:
         axes.set_ylabel("")
-    headed(figure, "What the learning rate does")
-    captioned(figure, f"{explain_accuracy(study.seeds)} {CAPTION}", theme)
+    caption = explained(study.seeds, *MARKS_AND_COUNTS, ("", CAPTION))
+    captioned(figure, "What the learning rate does", caption, theme)
     return figure

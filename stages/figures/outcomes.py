@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from stages.figures.rates import Rate, mean_gap, places, rate_axis, rates_of
+from stages.figures.rates import Rate, explained, mean_gap, places, rate_axis, rates_of
 from stages.figures.study import Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, captioned, headed, readable_on, title, width
+from stages.figures.theme import WIDTH, Theme, captioned, readable_on, title, width
 
 ENDINGS = {
     "trained": "trained",
@@ -24,7 +24,8 @@ COMMON = 0.6
 """Usual width of a bar, as a share of the mean distance between neighbouring rates."""
 LETTER_INCHES = 0.12
 """Room for a number inside a bar."""
-EXPLAINED = {
+SENTENCES = {
+    "": "Each bar is one rate (◆: the candidate); the numbers count networks.",
     "trained": "Trained: ended with at least half of the last training images classified "
     "correctly.",
     "undertrained": "Undertrained: never got that far, and never broke down.",
@@ -104,9 +105,6 @@ def outcomes(study: Study, theme: Theme) -> Figure:
     for axes in columns[1:]:
         axes.set_ylabel("")
     name_endings(columns[-1], study.seeds, theme)
-    headed(figure, "How training ends, by learning rate")
-    found = set(ending(study.seeds))
-    explained = [sentence for name, sentence in EXPLAINED.items() if name in found]
-    caption = ["Each bar is one rate (◆: the candidate); the numbers count networks."]
-    captioned(figure, " ".join(caption + explained), theme)
+    caption = explained(study.seeds, *SENTENCES.items())
+    captioned(figure, "How training ends, by learning rate", caption, theme)
     return figure

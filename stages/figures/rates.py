@@ -29,6 +29,13 @@ OUTCOME_MARKS: dict[str, dict[str, Any]] = {
 }
 EDGE = 1.2
 """Points: width of a mark's outline."""
+MARKS = (
+    ("", "Each mark is one network."),
+    ("candidate", "◆: the candidate."),
+    ("undertrained", "Hollow: undertrained."),
+    ("lost", "×: lost."),
+)
+"""What `explained` says of marks."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +87,13 @@ def rates_of(seeds: pd.DataFrame, theme: Theme) -> list[Rate]:
     return sorted(rates, key=lambda rate: rate.learning_rate)
 
 
-def explain_marks(seeds: pd.DataFrame) -> str:
-    """Explain in a caption those kinds of marks that are drawn."""
-    sentences = {
-        "": "Each mark is one network.",
-        "candidate": "◆: the candidate.",
-        "undertrained": "Hollow: undertrained.",
-        "lost": "×: lost.",
-    }
-    found = {"", *seeds["role"], *seeds["outcome"]}
-    return " ".join(text for kind, text in sentences.items() if kind in found)
+def explained(seeds: pd.DataFrame, *sentences: tuple[str, str]) -> str:
+    """Join the sentences about a role, an outcome or a kind of loss that some network has.
+
+    A sentence about "" is always told.
+    """
+    found = {"", *seeds["role"], *seeds["outcome"], *seeds["lost_how"]}
+    return " ".join(sentence for kind, sentence in sentences if kind in found)
 
 
 def key(rate: Rate, name: str, *, line: bool = True, marks: bool = True) -> Line2D:

@@ -9,16 +9,7 @@ from matplotlib.figure import Figure
 
 from stages.figures.rates import Rate, rates_of
 from stages.figures.study import Study, of_dataset, until_lost
-from stages.figures.theme import (
-    WIDTH,
-    Theme,
-    captioned,
-    epoch_axis,
-    headed,
-    log_axis,
-    seed_lines,
-    title,
-)
+from stages.figures.theme import WIDTH, Theme, captioned, epoch_axis, log_axis, seed_lines, title
 
 MOST_COLUMNS = 4
 PANEL_HEIGHT, FRAME_HEIGHT = 1.95, 1.3
@@ -43,7 +34,7 @@ def medians(diagnostics: pd.DataFrame, rate: Rate) -> pd.Series:
 
 def draw_sharpness(axes: Axes, rate: Rate, diagnostics: pd.DataFrame) -> None:
     """Draw one dataset's sharpness at a rate by epoch, with the level 2 / rate."""
-    seed_lines(axes, rate.rows(diagnostics), "epoch", "sharpness", rate.colour, above=0)
+    seed_lines(axes, rate.rows(diagnostics), "sharpness", rate.colour, above=0)
     axes.plot(medians(diagnostics, rate), marker=rate.marker, markersize=2.5, **rate.line)
     level = 2 / rate.learning_rate
     axes.axhline(level, color=rate.colour, linestyle=":", linewidth=1.2, label=rate.name)
@@ -84,6 +75,7 @@ def sharpness(study: Study, dataset: str, theme: Theme) -> Figure:
         axes.set_xlabel("epoch" if axes.get_subplotspec().is_last_row() else "")
     for axes in grid[:, 0]:
         axes.set_ylabel("sharpness")
-    headed(figure, f"{title(dataset)}: sharpness by epoch, one panel per learning rate")
-    captioned(figure, CAPTION, theme)
+    captioned(
+        figure, f"{title(dataset)}: sharpness by epoch, one panel per learning rate", CAPTION, theme
+    )
     return figure

@@ -286,20 +286,19 @@ def wrapped(text: str) -> str:
 
 
 def seed_lines(
-    axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: str, *, above: float = -np.inf
+    axes: Axes, rows: pd.DataFrame, column: str, colour: str, *, above: float = -np.inf
 ) -> None:
-    """Draw one thin line per seed.
+    """Draw one thin line per seed, by epoch.
 
     Args:
         axes: The axes to draw on.
         rows: Those of one dataset and rate, with their `seed`.
-        x: The column along the x axis.
-        y: The column along the y axis.
+        column: What to draw.
         colour: The rate's.
         above: Only values above this are drawn, such as 0 on a logarithmic axis.
     """
-    for _, seed in rows[rows[y] > above].groupby("seed"):
-        axes.plot(seed[x], seed[y], color=colour, linewidth=0.6, alpha=0.45)
+    for _, seed in rows[rows[column] > above].groupby("seed"):
+        axes.plot(seed["epoch"], seed[column], color=colour, linewidth=0.6, alpha=0.45)
 
 
 def legend_below(
@@ -324,8 +323,9 @@ def legend_below(
     ).get_title().set(color=theme.muted, linespacing=1.4)
 
 
-def captioned(figure: Figure, text: str, theme: Theme) -> None:
-    """Say below everything what the marks mean."""
+def captioned(figure: Figure, heading: str, text: str, theme: Theme) -> None:
+    """Put a title above everything, and say below what the marks mean."""
+    headed(figure, heading)
     figure.supxlabel(
         wrapped(text), x=0.012, ha="left", fontsize=8, color=theme.muted, linespacing=1.4
     )

@@ -103,14 +103,14 @@ def number(value: float, digits: str) -> str:
     return f"{value:{digits}}".replace("%", " %")
 
 
-def accuracy_of(networks: pd.DataFrame) -> pd.Series:
-    """Take the test accuracies; a network that exploded has none, whatever the table says."""
-    return networks["test_accuracy"].mask(networks["lost_how"] == "exploded")
+def with_error(networks: pd.DataFrame) -> pd.DataFrame:
+    """Add 1 - accuracy for `accuracy_axis`, never 0; that of chance where a network exploded.
 
-
-def error_of(accuracies: pd.Series) -> pd.Series:
-    """Compute 1 - accuracy for `accuracy_axis`, never 0; that of chance where there is none."""
-    return (1 - accuracies.fillna(CHANCE)).clip(lower=SMALLEST_ERROR)
+    Such a network has no accuracy, whatever the table says.
+    """
+    accuracy = networks["test_accuracy"].mask(networks["lost_how"] == "exploded")
+    error = (1 - accuracy.fillna(CHANCE)).clip(lower=SMALLEST_ERROR)
+    return networks.assign(test_accuracy=accuracy, error=error)
 
 
 def accuracy_axis(error: str, errors: tuple[float, float] | None = None) -> alt.Y:
@@ -159,12 +159,13 @@ def share_axis(column: str) -> alt.Y:
     return alt.Y(f"{column}:Q", axis=alt.Axis(format="~%", tickCount=4, title=None))
 
 
-def outcome_marks(column: str = "outcome") -> dict[str, Any]:
+def outcome_mark() -> dict[str, Any]:
     """Encode how networks ended: filled circles trained, hollow ones undertrained, × lost."""
     shapes = alt.Scale(
         domain=["trained", "undertrained", "lost"], range=["circle", "circle", CROSS]
     )
+    trained = alt.datum["outcome"] == "trained"
     return {
-        "shape": alt.Shape(f"{column}:N", scale=shapes, legend=None),
-        "fillOpacity": alt.condition(alt.datum[column] == "trained", alt.value(0.8), alt.value(0)),
+        "shape": alt.Shape("outcome:N", scale=shapes, legend=None),
+        "fillOpacity": alt.condition(trained, alt.value(0.8), alt.value(0)),
     }

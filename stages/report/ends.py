@@ -8,16 +8,7 @@ import pandas as pd
 from stages.figures.rates import Rate, rates_of
 from stages.figures.study import SPARSITY, Study, of_dataset
 from stages.figures.theme import LIGHT, title
-from stages.report.chart import (
-    Chart,
-    Panel,
-    Table,
-    accuracy_axis,
-    accuracy_of,
-    error_of,
-    number,
-    outcome_marks,
-)
+from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_mark, with_error
 from stages.report.look import colours_of_rates
 from stages.report.networks import named
 
@@ -37,9 +28,7 @@ CAPTION = (
 def ends(study: Study) -> Chart:
     """Draw the final test accuracy of every network, a panel for each dataset."""
     rates = rates_of(study.seeds, LIGHT)
-    networks = named(study.seeds, rates)
-    networks["test_accuracy"] = accuracy_of(networks)
-    networks["error"] = error_of(networks["test_accuracy"])
+    networks = with_error(named(study.seeds, rates))
     columns = ["dataset", "rate", "seed", "outcome", "lost_epoch", "test_accuracy", "error"]
     names = [rate.name for rate in rates]
     colours = alt.Scale(domain=names, range=colours_of_rates(study.seeds))
@@ -80,7 +69,7 @@ def panel(dataset: str, names: Sequence[str], colours: alt.Scale) -> Panel:
                 alt.Tooltip("lost_epoch:Q", title="lost in epoch"),
                 alt.Tooltip("test_accuracy:Q", title="test accuracy", format=".2%"),
             ],
-            **outcome_marks(),
+            **outcome_mark(),
         )
         .properties(width=300, height=200, title=f"{title(dataset)}: final test accuracy")
     )

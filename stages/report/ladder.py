@@ -7,16 +7,7 @@ import pandas as pd
 
 from stages.audit.drawing.ladder import CHANGED, heading
 from stages.figures.theme import title
-from stages.report.chart import (
-    Chart,
-    Panel,
-    Table,
-    accuracy_axis,
-    accuracy_of,
-    error_of,
-    number,
-    outcome_marks,
-)
+from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_mark, with_error
 from stages.report.look import MUTED, colour_of_rate
 
 CAPTION = (
@@ -44,8 +35,7 @@ def ladder(networks: pd.DataFrame, dataset: str, grid: Sequence[float]) -> Chart
         grid: The study's rates, which decide the colours.
     """
     here = networks[(networks["dataset"] == dataset) & networks["recipe"].isin(CHANGED)]
-    drawn = here.assign(test_accuracy=accuracy_of(here))
-    drawn["error"] = error_of(drawn["test_accuracy"])
+    drawn = with_error(here)
     errors = drawn["error"].min(), drawn["error"].max()
     rates = sorted(here["learning_rate"].unique())
     colours = alt.Scale(domain=rates, range=[colour_of_rate(rate, grid) for rate in rates])
@@ -86,7 +76,7 @@ def panel(rung: str, name: str, colours: alt.Scale, errors: tuple[float, float])
             alt.Tooltip("outcome:N"),
             alt.Tooltip("test_accuracy:Q", title="test accuracy", format=".2%"),
         ],
-        **outcome_marks(),
+        **outcome_mark(),
     )
     means = (
         networks.transform_filter(alt.datum.outcome == "trained")

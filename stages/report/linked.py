@@ -129,11 +129,7 @@ def linked_view(networks: Networks, dataset: str) -> Chart:
         f"every network on {title(dataset)}, by epoch",
         CAPTION,
         [panel(quantity, networks) for quantity in QUANTITIES],
-        {
-            "epochs": networks.epochs,
-            "losses": networks.losses,
-            "levels": levels,
-        },
+        {"epochs": networks.epochs, "losses": networks.losses, "levels": levels},
         table(networks.epochs),
         parameters=[
             alt.param(name="rates", value=[rate.name for rate in networks.rates]),
@@ -152,67 +148,55 @@ def spread(levels: Iterable[float]) -> list[float]:
 def panel(quantity: Quantity, networks: Networks) -> Panel:
     """Draw one quantity of every network by epoch."""
     last = int(networks.epochs["epoch"].max())
+    epochs = (
+        alt.Chart(alt.NamedData("epochs"))
+        .transform_filter(CHOSEN)
+        .encode(
+            x=epoch_axis("epoch", last),
+            y=quantity.axis(quantity.drawn),
+            color=rate_colour(networks),
+            opacity=lit(0.1),
+        )
+    )
     layers = [
         *(bounds(networks) if quantity == SHARPNESS else []),
         moment(last),
-        lines(quantity, networks, last),
-        points(quantity, networks, last),
+        lines(epochs, networks),
+        points(epochs, quantity),
         *crosses(networks, last),
     ]
     return alt.layer(*layers).properties(
-        width=260,
-        height=170,
-        title=alt.Title(quantity.label, offset=8),
+        width=260, height=170, title=alt.Title(quantity.label, offset=8)
     )
 
 
-def lines(quantity: Quantity, networks: Networks, last: int) -> Panel:
+def lines(epochs: alt.Chart, networks: Networks) -> Panel:
     """Draw a line for each network of the chosen rates."""
     dashes = alt.Scale(
         domain=[rate.name for rate in networks.rates],
         range=[[5, 3] if rate.is_candidate else [1, 0] for rate in networks.rates],
     )
-    return (
-        alt.Chart(alt.NamedData("epochs"))
-        .transform_filter(CHOSEN)
-        .mark_line()
-        .encode(
-            x=epoch_axis("epoch", last),
-            y=quantity.axis(quantity.drawn),
-            color=rate_colour(networks),
-            detail="network:N",
-            opacity=lit(0.1),
-            strokeDash=alt.StrokeDash("rate:N", scale=dashes, legend=None),
-            strokeWidth=alt.condition("datum.network === network", alt.value(3), alt.value(1.1)),
-        )
+    return epochs.mark_line().encode(
+        detail="network:N",
+        strokeDash=alt.StrokeDash("rate:N", scale=dashes, legend=None),
+        strokeWidth=alt.condition("datum.network === network", alt.value(3), alt.value(1.1)),
     )
 
 
-def points(quantity: Quantity, networks: Networks, last: int) -> Panel:
+def points(epochs: alt.Chart, quantity: Quantity) -> Panel:
     """Draw one point per network and epoch of the chosen rates; the pointer selects the nearest."""
     # Nothing reads this selection. It makes the point nearest to the pointer receive the events.
     nearest = alt.selection_point(
         name=f"nearest_{quantity.column}", on="pointerover", nearest=True, clear=False
     )
     here = "datum.network === network && datum.epoch === epoch"
-    return (
-        alt.Chart(alt.NamedData("epochs"))
-        .transform_filter(CHOSEN)
-        .mark_point(filled=True)
-        .encode(
-            x=epoch_axis("epoch", last),
-            y=quantity.axis(quantity.drawn),
-            color=rate_colour(networks),
-            opacity=lit(0.1),
-            size=alt.condition(here, alt.value(80), alt.value(9)),
-            tooltip=[
-                alt.Tooltip("network:N", title="rate"),
-                alt.Tooltip("epoch:Q"),
-                alt.Tooltip(f"{quantity.column}:Q", title=quantity.label, format=quantity.digits),
-            ],
-        )
-        .add_params(nearest)
-    )
+    tooltip = [
+        alt.Tooltip("network:N", title="rate"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip(f"{quantity.column}:Q", title=quantity.label, format=quantity.digits),
+    ]
+    size = alt.condition(here, alt.value(80), alt.value(9))
+    return epochs.mark_point(filled=True).encode(size=size, tooltip=tooltip).add_params(nearest)
 
 
 def crosses(networks: Networks, last: int) -> list[Panel]:

@@ -53,11 +53,7 @@ def named(seeds: pd.DataFrame, rates: Sequence[Rate]) -> pd.DataFrame:
 def epochs_of(study: Study, seeds: pd.DataFrame) -> pd.DataFrame:
     """Join the history of some networks with their diagnostics: one row per network and epoch."""
     last = study.layers[-1]
-    measured = {
-        f"{SPARSITY}_{last}": "active",
-        f"{RANK}_{last}": "rank",
-        "sharpness": "sharpness",
-    }
+    measured = {f"{SPARSITY}_{last}": "active", f"{RANK}_{last}": "rank", "sharpness": "sharpness"}
     key = [*WHICH_NETWORK, "epoch"]
     history = study.history[[*key, *TRAINED]].rename(columns=TRAINED)
     diagnostics = study.diagnostics[[*key, *measured]].rename(columns=measured)

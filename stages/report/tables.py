@@ -4,44 +4,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.audit.judging.read_tables import checked
+from stages.audit.judging.read_tables import NETWORK, PLACE, checked, numbers, texts, with_ends
 from stages.common.errors import reading
 from stages.common.tables import read_table
 from stages.figures.read_study import study_tables
 from stages.figures.study import Study
 
-
-def _numbers(*names: str) -> dict[str, str]:
-    return dict.fromkeys(names, "float64")
-
-
-def _texts(*names: str) -> dict[str, str]:
-    return dict.fromkeys(names, "str")
-
-
-ENDS = ("", "_low", "_high")
-PLACE = _texts("dataset", "recipe") | _numbers("learning_rate")
-NETWORK = PLACE | {"seed": "int64"}
-COLUMNS = {
-    "claims.csv": _texts(
-        *("claim", "statement", "dataset", "recipe", "quantity", "comparison", "unit", "result"),
-        *("verdict", "lower_half", "upper_half"),
-    )
+CLAIMS = (
+    texts("claim", "statement", "dataset", "recipe", "quantity", "comparison", "unit", "result")
+    | texts("verdict", "lower_half", "upper_half")
     | {"headline": "int64"}
-    | _numbers(
-        "bound", "decides", *(f"{name}{end}" for name in ("effect", "gain") for end in ENDS)
-    ),
-    "audit/networks.csv": NETWORK | _texts("outcome", "lost_how") | _numbers("test_accuracy"),
+    | numbers("bound", "decides")
+    | with_ends("effect", "gain")
+)
+COUNTS = {"networks": "int64", "lost": "int64"}
+SHARE = numbers("share", "low", "high")
+COLUMNS = {
+    "claims.csv": CLAIMS,
+    "audit/networks.csv": NETWORK | texts("outcome", "lost_how") | numbers("test_accuracy"),
     "audit/epochs.csv": NETWORK
     | {"epoch": "int64"}
-    | _numbers("train_loss", "feature_sparsity", "effective_rank", "test_accuracy"),
-    "audit/failure.csv": _texts("dataset", "recipe", "state")
-    | {"networks": "int64", "lost": "int64"}
-    | _numbers(*(f"rate_{share}{end}" for share in (10, 50, 90) for end in ENDS)),
-    "audit/failure_shares.csv": PLACE
-    | {"networks": "int64", "lost": "int64"}
-    | _numbers("share", "low", "high"),
-    "audit/failure_curves.csv": PLACE | _numbers("share", "low", "high"),
+    | numbers("train_loss", "feature_sparsity", "effective_rank", "test_accuracy"),
+    "audit/failure.csv": texts("dataset", "recipe", "state")
+    | COUNTS
+    | with_ends("rate_10", "rate_50", "rate_90"),
+    "audit/failure_shares.csv": PLACE | COUNTS | SHARE,
+    "audit/failure_curves.csv": PLACE | SHARE,
 }
 """Table → the columns that are shown, with their types."""
 

@@ -1,7 +1,7 @@
 """The verdicts on the published claims, each with its evidence."""
 
 import math
-from typing import NamedTuple
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -34,25 +34,7 @@ LABEL_LIFT = 11
 HEADS = ("recipe", "comparison", "effect", "95 % interval", "result")
 
 
-class Claim(NamedTuple):
-    """A claim as the page shows it."""
-
-    name: str
-    statement: str
-    verdict: str
-    colour: str
-    effect: str
-    """The effect of the comparison that decides, with its name; empty where there is none."""
-    rule: str
-    """What is compared."""
-    halves: str
-    """The verdicts of the two halves of the seeds; empty if nothing is measured."""
-    chart: Chart | None
-    """Its comparisons, where they have effects."""
-    table: Table
-
-
-def claims(table: pd.DataFrame) -> list[Claim]:
+def claims(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Lay out every claim, in the order of metrics/claims.csv.
 
     Args:
@@ -61,24 +43,24 @@ def claims(table: pd.DataFrame) -> list[Claim]:
     return [claim(str(name), rows) for name, rows in table.groupby("claim", sort=False)]
 
 
-def claim(name: str, rows: pd.DataFrame) -> Claim:
-    """Lay out a claim from its rows."""
+def claim(name: str, rows: pd.DataFrame) -> dict[str, Any]:
+    """Lay out a claim from its rows, for verdicts.html; what it does not have is empty or None."""
     rules = {each.key: each.compared for each in CLAIMS}
     evidence = Table(HEADS, [line(row) for _, row in rows.iterrows()])
     effects = rows[rows["headline"] == 1].dropna(subset="gain")
     verdict = str(next(iter(rows["verdict"].dropna()), "not run"))
     deciding = effects[effects["decides"] == 1]
-    return Claim(
-        name,
-        str(rows["statement"].iloc[0]),
-        verdict,
-        both(VERDICTS[verdict].colour) if verdict in VERDICTS else TEXT,
-        "" if deciding.empty else told(deciding.iloc[0]),
-        rules.get(name, ""),
-        "" if effects.empty else halves(effects.iloc[0]),
-        None if effects.empty else forest(name, effects, evidence),
-        evidence,
-    )
+    return {
+        "name": name,
+        "statement": str(rows["statement"].iloc[0]),
+        "verdict": verdict,
+        "colour": both(VERDICTS[verdict].colour) if verdict in VERDICTS else TEXT,
+        "effect": "" if deciding.empty else told(deciding.iloc[0]),
+        "rule": rules.get(name, ""),
+        "halves": "" if effects.empty else halves(effects.iloc[0]),
+        "chart": None if effects.empty else forest(name, effects, evidence),
+        "table": evidence,
+    }
 
 
 def told(row: pd.Series) -> str:

@@ -57,6 +57,11 @@ class Look(NamedTuple):
         """Choose the one for a theme's background."""
         return self.colours[0 if theme == LIGHT else 1]
 
+    def drawn(self, theme: Theme) -> dict[str, Any]:
+        """How a mark is drawn, besides its shape."""
+        colour = self.colour(theme)
+        return {"color": colour, "fillstyle": self.fill, "markersize": 4.5, "label": self.name}
+
 
 LOOKS = (
     Look(
@@ -156,38 +161,19 @@ def label(row: pd.Series) -> str:
 def draw_effect(axes: Axes, place: int, row: pd.Series, limit: float, theme: Theme) -> None:
     """Draw a comparison's effect and interval; an arrow where it lies off the axis."""
     look = look_of(row["result"])
-    colour = look.colour(theme)
     low, high = np.clip([row["gain_low"], row["gain_high"]], -limit, limit)
-    axes.hlines(place, low, high, color=colour, linewidth=1.4)
+    axes.hlines(place, low, high, color=look.colour(theme), linewidth=1.4)
     value = float(row["gain"])
-    off = abs(value) > limit
-    axes.plot(
-        np.clip(value, -limit, limit),
-        place,
-        color=colour,
-        marker=(">" if value > 0 else "<") if off else look.mark,
-        fillstyle=look.fill,
-        markersize=4.5,
-        clip_on=False,
-        label=look.name,
-        zorder=3,
-    )
+    arrow = ">" if value > 0 else "<"
+    mark = arrow if abs(value) > limit else look.mark
+    inside = np.clip(value, -limit, limit)
+    axes.plot(inside, place, marker=mark, clip_on=False, zorder=3, **look.drawn(theme))
 
 
 def name_results(figure: Figure, results: set[str], theme: Theme) -> None:
     """Name the looks of results below everything, under the caption."""
     found = {look_of(result) for result in results}
     handles = [
-        Line2D(
-            [],
-            [],
-            color=look.colour(theme),
-            marker=look.mark,
-            fillstyle=look.fill,
-            markersize=4.5,
-            label=look.name,
-        )
-        for look in LOOKS
-        if look in found
+        Line2D([], [], marker=look.mark, **look.drawn(theme)) for look in LOOKS if look in found
     ]
     legend_below(figure, handles, CAPTION, theme, ncols=len(LOOKS))

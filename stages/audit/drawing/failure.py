@@ -4,20 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from stages.audit.judging.rungs import named
-from stages.figures.theme import (
-    LIGHT,
-    WIDTH,
-    Theme,
-    captioned,
-    headed,
-    percent_axis,
-    plain,
-    title,
-)
+from stages.figures.theme import LIGHT, WIDTH, Theme, captioned, percent_axis, plain, title
 
 LOOKS = {"core": ("-", "o"), "clipped": ("--", "s"), "warmup_cosine": ("-.", "D")}
 """Recipe → dashes and mark; in the order of the legend."""
@@ -72,12 +63,12 @@ def failure(
         axes.set_ylabel("networks lost")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
     rate_scale(panels[-1], least, shares["learning_rate"].unique())
-    headed(figure, "How many networks are lost, by learning rate")
     below = shares.loc[shares["learning_rate"] < least]
     none = (
         f" Left of the axis, at rates below {least:g}, none of {below['networks'].sum()} is lost."
     )
-    captioned(figure, CAPTION + none * (not below.empty), theme)
+    caption = CAPTION + none * (not below.empty)
+    captioned(figure, "How many networks are lost, by learning rate", caption, theme)
     return figure
 
 
@@ -140,5 +131,4 @@ def rate_scale(axes: Axes, least: float, rates: NDArray[np.float64]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("learning rate")

@@ -8,14 +8,13 @@ from matplotlib.figure import Figure
 
 from stages.audit.judging.rungs import CORE, RUNGS, named
 from stages.figures.accuracy import count_lost
-from stages.figures.rates import Rate, draw_seeds, places
+from stages.figures.rates import Rate, draw_seeds, explained, places
 from stages.figures.theme import (
     SMALLEST_ERROR,
     WIDTH,
     Theme,
     accuracy_axis,
     captioned,
-    headed,
     rate_colour,
     title,
 )
@@ -33,15 +32,16 @@ COLUMNS = 3
 PANEL_INCHES = 2.4
 ROOM = 0.3
 """Height left free below the marks, as a share of the height that they take."""
-COLOURED = "A mark is one network, its colour the rate."
-MARKS = {
-    "undertrained": "Hollow: undertrained.",
-    "lost": "× on the bottom edge: lost; the numbers count them.",
-}
-NOTEBOOK = "Squares: the notebook's accuracy; on the bottom edge: it printed nan."
-CAPTION = (
+MEANS = (
     "Line: mean of the networks that trained. The accuracy axis follows the logarithm of the error."
 )
+SENTENCES = (
+    ("", "A mark is one network, its colour the rate."),
+    ("undertrained", "Hollow: undertrained."),
+    ("lost", "× on the bottom edge: lost; the numbers count them."),
+    ("", MEANS),
+)
+NOTEBOOK = "Squares: the notebook's accuracy; on the bottom edge: it printed nan."
 
 
 def whole(rungs: Sequence[str]) -> bool:
@@ -102,10 +102,8 @@ def ladder(
     for axes in panels[:, 0]:
         axes.set_ylabel("final test accuracy")
     topic = "the published protocol, undone choice by choice" if whole(rungs) else "the recipes"
-    headed(figure, f"{title(dataset)}: {topic}")
-    found = {*rows["outcome"]}
-    told = [COLOURED, *(text for outcome, text in MARKS.items() if outcome in found), CAPTION]
-    captioned(figure, " ".join([*told, *[NOTEBOOK] * compared]), theme)
+    caption = explained(rows, *SENTENCES, *[("", NOTEBOOK)] * compared)
+    captioned(figure, f"{title(dataset)}: {topic}", caption, theme)
     return figure
 
 

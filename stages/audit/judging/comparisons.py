@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stages.audit.judging.evidence import Cell, Evidence, Favourite, Networks, Side, only
 from stages.audit.judging.mechanism import Pair, pair
+from stages.audit.judging.published import ROUNDING
 from stages.audit.judging.rungs import CORE, named
 from stages.audit.judging.statistics import Values
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Scale, Stated, Tested
@@ -64,18 +65,16 @@ EVENTS: Mapping[Event, str] = {
 def happened(event: Event, networks: Networks) -> NDArray[np.bool_]:
     """Tell for each network whether an event happened to it, (networks,)."""
     outcome = networks["outcome"]
-    found: NDArray[np.bool_] = {
+    return {
         "lost": outcome == "lost",
         "learned": (outcome == "trained") & ~np.isnan(networks["steps_to_threshold"]),
         "burst first": networks["began_with_burst"] == 1,
     }[event]
-    return found
 
 
 def burst(networks: Networks, norm: float) -> NDArray[np.bool_]:
     """Tell which networks passed a gradient norm or broke down with a burst, (networks,)."""
-    passed: NDArray[np.bool_] = networks["peak_gradient_norm"] > norm
-    return passed | happened("burst first", networks)
+    return (networks["peak_gradient_norm"] > norm) | happened("burst first", networks)
 
 
 def among(which: Among, networks: Networks, norm: float = np.inf) -> Networks:
@@ -418,17 +417,15 @@ def _known(norms: Values, chosen: Callable[[list[float]], float]) -> str:
 
 @dataclass(frozen=True)
 class SameNumbers(Comparison):
-    """Printed numbers equal those of an output, to the last digit."""
+    """The numbers in the study's README equal those of its notebook, to the last digit."""
 
     kind = "fact"
-    what: str
     printed: Mapping[float, float]
     output: Mapping[float, float | None]
-    rounding: float
 
     @property
     def label(self) -> str:
-        return self.what
+        return "the numbers in the study's README and in its notebook"
 
     @property
     def quantity_name(self) -> str:
@@ -441,7 +438,7 @@ class SameNumbers(Comparison):
     def tested(self, evidence: Evidence) -> Tested | None:
         del evidence
         same = [
-            (other := self.output.get(rate)) is not None and abs(other - number) <= self.rounding
+            (other := self.output.get(rate)) is not None and abs(other - number) <= ROUNDING
             for rate, number in self.printed.items()
         ]
         return Stated(Scale("share", 1, SHARE_MARGIN), all(same))

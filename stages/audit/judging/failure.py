@@ -86,14 +86,12 @@ class Losses:
     @property
     def networks(self) -> Counts:
         """(rates,)."""
-        totals: Counts = np.sum(self.counts, axis=1)
-        return totals
+        return np.sum(self.counts, axis=1)
 
     @property
     def lost(self) -> Counts:
         """(rates,)."""
-        totals: Counts = np.sum(self.counts[:, :-1], axis=1)
-        return totals
+        return np.sum(self.counts[:, :-1], axis=1)
 
     def resampled(self, draws: int, seed: int) -> Iterator["Losses"]:
         """Resample the networks within each rate, with replacement, `draws` times."""
@@ -241,9 +239,8 @@ def percentiles(bounds: Sequence[tuple[Any, Any]]) -> tuple[Floats, Floats]:
     """
     lows, highs = np.swapaxes(np.array(bounds, dtype=float), 0, 1)
     tail = (1 - CONFIDENCE) / 2
-    low: Floats = np.quantile(lows, tail, axis=0, method="inverted_cdf")
-    high: Floats = np.quantile(highs, 1 - tail, axis=0, method="inverted_cdf")
-    return low, high
+    low = np.quantile(lows, tail, axis=0, method="inverted_cdf")
+    return low, np.quantile(highs, 1 - tail, axis=0, method="inverted_cdf")
 
 
 def curve(losses: Losses, start: Fitted | None = None) -> Fitted | Unfitted:

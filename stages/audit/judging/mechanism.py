@@ -26,13 +26,7 @@ ARMS: Mapping[str, int] = {
 """Recipe → the epochs before its rate decays to that of `small`; 0 where it never changes."""
 BOUND_ARMS = ("small", "large_1", "large_5", "large_10")
 """The arms that end at the small rate: their final losses set the bound."""
-MEASURES = (
-    "train_loss",
-    "feature_sparsity",
-    "effective_rank",
-    "parameter_norm",
-    "test_accuracy",
-)
+MEASURES = ("train_loss", "feature_sparsity", "effective_rank", "parameter_norm", "test_accuracy")
 ENOUGH = 0.5
 """If a smaller share of either arm's networks reaches the bound, both are compared at the end."""
 

@@ -13,45 +13,46 @@ from stages.common.tables import OUTCOMES, read_table
 REPRO = "dvc repro audit/dvc.yaml"
 """The command that recreates the tables."""
 
-PLACE = {"dataset": "str", "recipe": "str", "learning_rate": "float64", "seed": "int64"}
-NETWORKS = {
-    **PLACE,
-    "outcome": "str",
-    "lost_epoch": "float64",
-    "lost_step": "float64",
-    "lost_how": "str",
-    "began_with_burst": "float64",
-    "steps_to_threshold": "float64",
-    "steps_to_lower_threshold": "float64",
-    "peak_gradient_norm": "float64",
-    "first_epoch_accuracy": "float64",
-    "validation_accuracy": "float64",
-    "test_accuracy": "float64",
-    "feature_sparsity_1": "float64",
-}
+
+def texts(*names: str) -> dict[str, str]:
+    """Name columns of text, for `read`."""
+    return dict.fromkeys(names, "str")
+
+
+def numbers(*names: str) -> dict[str, str]:
+    """Name columns of numbers that may be missing, for `read`."""
+    return dict.fromkeys(names, "float64")
+
+
+def with_ends(*names: str) -> dict[str, str]:
+    """Name columns of values, each followed by the ends of its interval."""
+    return numbers(*(f"{name}{end}" for name in names for end in ("", "_low", "_high")))
+
+
+PLACE = texts("dataset", "recipe") | numbers("learning_rate")
+NETWORK = PLACE | {"seed": "int64"}
+NETWORKS = (
+    NETWORK
+    | texts("outcome")
+    | numbers("lost_epoch", "lost_step")
+    | texts("lost_how")
+    | numbers("began_with_burst", "steps_to_threshold", "steps_to_lower_threshold")
+    | numbers("peak_gradient_norm", "first_epoch_accuracy", "validation_accuracy")
+    | numbers("test_accuracy", "feature_sparsity_1")
+)
 """Required columns of networks.csv, with their types. The file has other columns too."""
-EPOCHS = {
-    **PLACE,
-    "epoch": "int64",
-    "train_loss": "float64",
-    "test_accuracy": "float64",
-    "validation_accuracy": "float64",
-    "feature_sparsity": "float64",
-    "effective_rank": "float64",
-    "parameter_norm": "float64",
-}
-FAILURE = {
-    "dataset": "str",
-    "recipe": "str",
-    "networks": "int64",
-    "lost": "int64",
-    "largest_rate": "float64",
-    **{
-        f"{name}{end}": "float64"
-        for name in ("rate_10", "rate_50", "rate_90", "times_core")
-        for end in ("", "_low", "_high")
-    },
-}
+EPOCHS = (
+    NETWORK
+    | {"epoch": "int64"}
+    | numbers("train_loss", "test_accuracy", "validation_accuracy")
+    | numbers("feature_sparsity", "effective_rank", "parameter_norm")
+)
+FAILURE = (
+    texts("dataset", "recipe")
+    | {"networks": "int64", "lost": "int64"}
+    | numbers("largest_rate")
+    | with_ends("rate_10", "rate_50", "rate_90", "times_core")
+)
 KNOWN: Mapping[str, Sequence[Any]] = {
     "outcome": OUTCOMES,
     "lost_how": ("exploded", "collapsed"),
@@ -59,7 +60,7 @@ KNOWN: Mapping[str, Sequence[Any]] = {
 }
 """What a column may hold, unless it is missing."""
 
-ALWAYS = {*PLACE, "outcome"}
+ALWAYS = {*NETWORK, "outcome"}
 """Columns in which no value may be missing."""
 
 
@@ -131,7 +132,7 @@ def checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
             raise ValueError(f"{name} is missing in a row")
         if name in KNOWN and not {*table[name].dropna()} <= {*KNOWN[name]}:
             raise ValueError(f"{name} is not one of {', '.join(map(str, KNOWN[name]))}")
-    keys = [name for name in (*PLACE, "epoch") if name in columns]
+    keys = [name for name in (*NETWORK, "epoch") if name in columns]
     if keys and table.duplicated(keys).any():
         raise ValueError("it holds a row twice")
     return table

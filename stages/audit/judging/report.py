@@ -23,13 +23,7 @@ from stages.audit.judging.sentences import (
     with_interval,
 )
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Stated, Tested
-from stages.audit.judging.verdicts import (
-    Judged,
-    Member,
-    Verdict,
-    corrected,
-    networks_needed,
-)
+from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, networks_needed
 
 INTRODUCTION = """\
 # The published claims, judged
@@ -129,10 +123,7 @@ BOUNDS = "Exact binomial tests of a share against its bound, one-sided."
 
 
 def report(
-    judged: Sequence[Judged],
-    changes: Sequence[Change],
-    evidence: Evidence,
-    failure: pd.DataFrame,
+    judged: Sequence[Judged], changes: Sequence[Change], evidence: Evidence, failure: pd.DataFrame
 ) -> str:
     """Write the whole report.
 

@@ -107,8 +107,7 @@ def sum_of_ranks(first: Values, second: Values) -> float:
 
 def _ranks(first: Values, second: Values) -> Values:
     """Rank all values, rounded first: the rounding of a sum of two floats must not break a tie."""
-    ranks: Values = stats.rankdata(np.concatenate([first, second]).round(9))
-    return ranks
+    return stats.rankdata(np.concatenate([first, second]).round(9))
 
 
 @lru_cache(maxsize=1024)
@@ -119,8 +118,7 @@ def _arrangements(size: int, ranks: tuple[int, ...]) -> Values:
     for rank in ranks:
         # The right-hand side is a copy, so that no rank is taken twice.
         counts[1:, rank:] += counts[:-1, : counts.shape[1] - rank].copy()
-    whole: Values = counts[size].copy()  # not a view, which would keep all of `counts`
-    return whole
+    return counts[size].copy()  # not a view, which would keep all of `counts`
 
 
 def fisher(count: int, size: int, other_count: int, other_size: int) -> float:
@@ -149,8 +147,7 @@ def shares_within(count: int, size: int, other_count: int, other_size: int, marg
     def statistic(x: Values, y: Values) -> Values:
         first, second = (x + 1) / (size + 2), (y + 1) / (other_size + 2)
         variance = first * (1 - first) / (size + 2) + second * (1 - second) / (other_size + 2)
-        distance: Values = (first - second - margin) / np.sqrt(variance)
-        return distance
+        return (first - second - margin) / np.sqrt(variance)
 
     x, y = np.arange(size + 1.0)[:, None], np.arange(other_size + 1.0)
     seen = statistic(np.asarray(float(count)), np.asarray(float(other_count)))
@@ -166,10 +163,8 @@ def _counts(size: int, ahead: float, margin: float) -> Values:
     Its share is each of `NUISANCE` that leaves room for the margin above it, plus `ahead`.
     """
     shares = NUISANCE[1 - margin + 1e-9 >= NUISANCE]
-    counts: Values = stats.binom.pmf(
-        np.arange(size + 1), size, np.minimum(1, shares + ahead)[:, None]
-    )
-    return counts
+    shares = np.minimum(1, shares + ahead)[:, None]
+    return np.asarray(stats.binom.pmf(np.arange(size + 1), size, shares))
 
 
 def against_bound(count: int, size: int, bound: float) -> Tails:
@@ -187,8 +182,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     known = np.isfinite(values)
     if known.any():
         values[known] = multipletests(values[known], method="holm")[1]
-    corrected: list[float] = values.tolist()
-    return corrected
+    return values.tolist()
 
 
 def effect(first: Values, second: Values) -> Effect:
@@ -219,10 +213,8 @@ def effect(first: Values, second: Values) -> Effect:
 
 def _pairs(first: Values, second: Values) -> Values:
     """Subtract each second value from each first one; two worst values (-inf) are equal."""
-    ahead: Values = np.subtract.outer(
-        np.clip(first, -FARTHEST, FARTHEST), np.clip(second, -FARTHEST, FARTHEST)
-    )
-    return ahead
+    first, second = (np.clip(each, -FARTHEST, FARTHEST) for each in (first, second))
+    return np.subtract.outer(first, second)
 
 
 @lru_cache(maxsize=16)

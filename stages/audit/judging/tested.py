@@ -65,14 +65,14 @@ class Tested(ABC):
     scale: Scale
 
     @property
-    @abstractmethod
     def sizes(self) -> tuple[int, int]:
-        """Networks on either side; 0 where there is no other side."""
+        """Networks on either side; 0 where there is no such side."""
+        return 0, 0
 
     @property
-    @abstractmethod
     def statistic(self) -> float:
-        """The statistic of the test of a difference."""
+        """The statistic of the test of a difference; NaN if there is none."""
+        return np.nan
 
     @property
     @abstractmethod
@@ -105,9 +105,9 @@ class Tested(ABC):
         return max(self.p_not_better, 1.0 if np.isnan(self.p_not_worse) else self.p_not_worse)
 
     @cached_property
-    @abstractmethod
     def effect(self) -> Effect:
-        """By how much it is as the claim says."""
+        """By how much it is as the claim says; nothing where nothing is measured."""
+        return statistics.NOTHING
 
     def survivors_effect(self) -> float:
         """Measure the effect among the trained networks only; NaN if that has no meaning."""
@@ -295,14 +295,6 @@ class Stated(Tested):
     """The numbers that show it."""
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        return 0, 0
-
-    @property
-    def statistic(self) -> float:
-        return np.nan
-
-    @property
     def ahead(self) -> bool:
         return self.holds
 
@@ -313,11 +305,6 @@ class Stated(Tested):
     @cached_property
     def p_not_better(self) -> float:
         return 1.0 if self.holds else 0.0
-
-    @cached_property
-    def effect(self) -> Effect:
-        """Nothing is measured."""
-        return statistics.NOTHING
 
     def enough(self, supported: float, refuted: float, equivalent: float) -> Enough:
         """More networks of the same kind leave it as it is."""
