@@ -60,6 +60,7 @@ def rungs(*names: str) -> pd.DataFrame:
     columns = ["dataset", "recipe", "learning_rate", "seed", "outcome", "test_accuracy"]
     table = pd.DataFrame(rows, columns=columns)
     table.loc[(table["seed"] == 0) & (table["learning_rate"] == 0.48), "outcome"] = "undertrained"
+    table["lost_how"] = table["outcome"].map({"lost": "collapsed"})
     return table
 
 

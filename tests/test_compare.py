@@ -9,12 +9,12 @@ from tests.repositories import PROJECT, begin, call, commit
 from tests.test_agreement import networks
 from tools.demo import copy_project
 
-CLAIMS = """claim,rung,comparison,verdict
+CLAIMS = """claim,recipe,comparison,verdict
 faster,core,first,refuted
 faster,core,second,refuted
-faster,clipped,first,supported
-nan,core,first,refuted
-nan,clipped,first,
+faster,clipped,first,
+better,core,first,refuted
+better,clipped,first,
 """
 
 
@@ -51,7 +51,7 @@ def with_doubled_loss() -> pd.DataFrame:
 def test_the_same_tables_agree(repository: Path) -> None:
     assert compare(repository, status=0) == (
         "Yes: workspace agrees with HEAD.\n"
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 3 verdicts differ.\n"
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ.\n"
         "Every value compared is the same to the last digit.\n"
     )
 
@@ -63,7 +63,7 @@ def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are
     answer, counts, _, *table = compare(repository, status=0).splitlines()
     assert answer == "Yes: workspace agrees with HEAD."
     assert counts == (
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 3 verdicts differ."
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ."
     )
     assert table[:9] == [
         "| quantity            |   comparisons |   differ |",
@@ -99,16 +99,16 @@ def test_a_verdict_that_differs_is_listed_and_ends_with_status_1(repository: Pat
     write(
         repository,
         networks(0),
-        CLAIMS.replace("nan,core,first,refuted", "nan,core,first,supported"),
+        CLAIMS.replace("better,core,first,refuted", "better,core,first,supported"),
     )
     told = compare(repository, status=1)
     assert told.startswith("No: workspace does not agree with HEAD.\n0 of 14 comparisons")
-    assert "1 of 3 verdicts differ." in told
+    assert "1 of 2 verdicts differ." in told
     assert told.endswith(
         "Verdicts that differ:\n\n"
-        "| claim    | HEAD    | workspace   |\n"
-        "|:---------|:--------|:------------|\n"
-        "| nan core | refuted | supported   |\n"
+        "| claim   | HEAD    | workspace   |\n"
+        "|:--------|:--------|:------------|\n"
+        "| better  | refuted | supported   |\n"
     )
 
 
@@ -144,7 +144,7 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
     networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
     assert compare(repository, status=0).splitlines()[:6] == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 3 verdicts differ.",
+        "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 2 verdicts differ.",
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
         "metrics/seeds.csv: only workspace has mnist grid 0.4.",
         "metrics/audit/networks.csv was not compared: HEAD has none.",
