@@ -152,6 +152,25 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
     ]
 
 
+def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: Path) -> None:
+    write(repository, networks(0), CLAIMS.replace("better,", "best,"))
+    assert compare(repository, status=0).splitlines()[:4] == [
+        "Yes: workspace agrees with HEAD.",
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 1 verdicts differ.",
+        "metrics/claims.csv: only HEAD has better.",
+        "metrics/claims.csv: only workspace has best.",
+    ]
+
+
+def test_verdicts_by_the_rules_of_an_earlier_audit_are_not_compared(repository: Path) -> None:
+    write(repository, networks(0), "claim,rung,verdict\nfaster,core,supported\n")
+    assert compare(repository, status=0).splitlines()[:3] == [
+        "Yes: workspace agrees with HEAD.",
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 0 verdicts differ.",
+        "metrics/claims.csv was not compared: workspace has none.",
+    ]
+
+
 def test_an_unknown_revision_is_named(repository: Path) -> None:
     assert compare(repository, "v9", status=1) == (
         "error: v9 cannot be read with git (no such revision): give a commit, a branch, a tag or "

@@ -61,6 +61,8 @@ class Version:
             if text is None:
                 return None
             table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+            if path == CLAIMS and "rung" in table:
+                return None  # an earlier audit gave a verdict for each recipe, by other rules
             return _checked(path, table)
         except (OSError, ValueError) as error:
             raise self._damaged(path, error, "recreate it with: dvc repro") from None
@@ -134,9 +136,10 @@ def compared(old: Version, new: Version) -> tuple[pd.DataFrame, list[str]]:
         if (before is None) != (after is None):
             absent = old if before is None else new
             notes.append(f"{path} was not compared: {absent.name} has none.")
-        elif before is not None and after is not None and path in NETWORKS:
-            tables[path] = before, after
+        elif before is not None and after is not None:
             notes += unmatched(path, old, before, new, after)
+            if path in NETWORKS:
+                tables[path] = before, after
     if not tables:
         raise UserError(
             f"{old.name} and {new.name} have no table in common ({', '.join(NETWORKS)}): "
@@ -165,11 +168,11 @@ def different_parameters(old: Version, new: Version) -> list[str]:
 def unmatched(
     path: str, old: Version, before: pd.DataFrame, new: Version, after: pd.DataFrame
 ) -> Iterator[str]:
-    """Say which cells only one version has."""
-    cells = {
-        each.name: {*table[cell_columns(table)].itertuples(index=False, name=None)}
-        for each, table in ((old, before), (new, after))
-    }
+    """Say which cells, or which claims, only one version has."""
+    cells = {}
+    for each, table in ((old, before), (new, after)):
+        rows = table[["claim"] if path == CLAIMS else cell_columns(table)]
+        cells[each.name] = {*rows.itertuples(index=False, name=None)}
     for name, other in ((old.name, new.name), (new.name, old.name)):
         if only := cells[name] - cells[other]:
             listed = ", ".join(sorted(" ".join(map(str, cell)) for cell in only))
@@ -177,13 +180,12 @@ def unmatched(
 
 
 def verdicts(old: Version, new: Version) -> pd.DataFrame:
-    """List the verdicts, if both versions have a claims.csv.
+    """List the verdicts on the claims that both versions have.
 
     A verdict is repeated in all rows that belong to it. Other rows have none.
 
     Returns:
-        One row per claim; columns claim, old, new. A claim that one version lacks has the verdict
-        "none" there.
+        One row per claim; columns claim, old, new.
     """
     sides = []
     for each in (old, new):
@@ -192,7 +194,7 @@ def verdicts(old: Version, new: Version) -> pd.DataFrame:
             return pd.DataFrame(columns=["claim", "old", "new"])
         told = table.dropna(subset="verdict").drop_duplicates("claim")
         sides.append(told[["claim", "verdict"]])
-    both = sides[0].merge(sides[1], on="claim", how="outer").fillna("none")
+    both = sides[0].merge(sides[1], on="claim")
     return both.set_axis(["claim", "old", "new"], axis=1)
 
 
