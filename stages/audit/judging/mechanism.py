@@ -46,7 +46,7 @@ class Pair:
 
 
 def bound(epochs: pd.DataFrame) -> float:
-    """Compute the training loss at which arms are compared: one that most networks reach.
+    """Compute the training loss at which arms are compared: at least half of each arm reach it.
 
     Args:
         epochs: Of one dataset, without lost networks: recipe, epoch, train_loss.

@@ -42,8 +42,8 @@ SCOPE = """\
 **Scope.** Networks of two hidden layers, trained by plain SGD on {datasets}. What is said holds for
 these, at these rates, and for the recipe *core*: every rate starts from fresh weights, pixels are
 standardized, the rate is constant, nothing is clipped. {networks:,} networks were trained,
-{per_cell} for each dataset and each of the six rates of core, ten at further rates. The sections
-below say how many each comparison has.
+{per_cell} for each dataset and rate of core. Recipes outside the ladder have the first group of
+seeds alone. The sections below say how many each comparison has.
 
 **Words.** *Supported*: every comparison of the claim came out as it says. *Refuted*: at least one
 came out the other way round, or the networks exclude a gain large enough to matter. *Equivalent*:
