@@ -393,6 +393,7 @@ def test_an_unknown_recipe_and_an_unknown_group_are_refused(folder: Path) -> Non
 def laid_out(folder: Path) -> tuple[Path, list[str]]:
     """Lay out cells of two recipes of the ladder in two groups, and one beside it."""
     audit = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["audit"]
+    audit["recipes"]["large"]["epochs"] = 1
     change(
         folder,
         datasets=["mnist"],
@@ -505,8 +506,11 @@ def test_a_damaged_cell_is_named_with_the_command_that_makes_it(
         ("7,1 7,2 8,2", "it lacks rows"),
         ("7,1 7,2", "it lacks rows"),
         ("", "it lacks rows"),
-        ("7,1 7,2 8,1 8,2 9,1 9,3", "it lacks rows"),
+        ("7,1 7,2 8,1 8,2 9,2", "it lacks rows"),
         ("7,1 7,2 8,1 8,2 6,1", "its networks are not those that params.yaml names"),
+        ("7,1 8,1", "it lacks rows"),
+        ("7,1 7,2 7,3 8,1 8,2 8,3", "it has epochs after the last, 2"),
+        ("7,1 7,2 8,1 8,2 9,1 9,2 9,3", "it has epochs after the last, 2"),
         ("7,1 7,2 8,1 8,2", None),
         ("7,1 7,2 8,1 8,2 9,1", None),
     ],
@@ -516,6 +520,7 @@ def test_of_epochs_only_those_of_a_network_that_exploded_may_be_missing(
 ) -> None:
     laid_out(folder)
     audit = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["audit"]
+    audit["recipes"]["large"]["epochs"] = 2
     change(folder, audit={**audit, "ladder": ["core"], "groups": [7], "networks": 3})
     others = "".join(f"0.1,{seed},trained,,\n" for seed in (7, 8, 9))
     (folder / "cells/mnist/core/7/networks.csv").write_text(HEAD + others, encoding="utf-8")

@@ -147,7 +147,7 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
         "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 2 verdicts differ.",
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
         "metrics/seeds.csv: only workspace has mnist grid 0.4.",
-        "metrics/audit/networks.csv was not compared: HEAD has none.",
+        "metrics/audit/networks.csv was not compared: HEAD has none to compare.",
         "These are two different studies: params.yaml differs in lr.",
     ]
 
@@ -167,7 +167,7 @@ def test_verdicts_by_the_rules_of_an_earlier_audit_are_not_compared(repository: 
     assert compare(repository, status=0).splitlines()[:3] == [
         "Yes: workspace agrees with HEAD.",
         "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 0 verdicts differ.",
-        "metrics/claims.csv was not compared: workspace has none.",
+        "metrics/claims.csv was not compared: workspace has none to compare.",
     ]
 
 

@@ -135,7 +135,7 @@ def compared(old: Version, new: Version) -> tuple[pd.DataFrame, list[str]]:
         before, after = old.table(path), new.table(path)
         if (before is None) != (after is None):
             absent = old if before is None else new
-            notes.append(f"{path} was not compared: {absent.name} has none.")
+            notes.append(f"{path} was not compared: {absent.name} has none to compare.")
         elif before is not None and after is not None:
             notes += unmatched(path, old, before, new, after)
             if path in NETWORKS:

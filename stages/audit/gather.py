@@ -13,6 +13,7 @@ from stages.common.errors import reading, run
 from stages.common.parameters import Datasets, read_params
 from stages.common.tables import DIGITS, OUTCOMES, csv_text, read_table
 from stages.common.whole_files import whole_file
+from stages.training.parameters import Training
 
 COLUMNS = {
     "networks": {
@@ -46,6 +47,7 @@ class GatherParams(BaseModel):
 
     datasets: Datasets
     audit: Audit
+    training: Training
 
 
 def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
@@ -73,9 +75,11 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
             command = (
                 f"dvc repro --force --single-item audit/dvc.yaml:{stage}@{dataset}-{name}-{group}"
             )
-            rates = audit.recipes[name].rates or audit.rates
+            recipe = audit.recipes[name]
+            rates = recipe.rates or audit.rates
             seeds = range(group, group + audit.networks)
-            for kind, table in _cell(folder, command, rates, seeds, audit.recipes[name].by_epoch):
+            last = (recipe.epochs or declared.training.epochs) if recipe.by_epoch else None
+            for kind, table in _cell(folder, command, rates, seeds, last):
                 table.insert(0, "dataset", dataset)
                 table.insert(1, "recipe", name)
                 tables[kind].append(table)
@@ -88,7 +92,7 @@ def gathered(cells: Path, declared: GatherParams) -> dict[str, pd.DataFrame]:
 
 
 def _cell(
-    folder: Path, command: str, rates: Sequence[float], seeds: Sequence[int], by_epoch: bool
+    folder: Path, command: str, rates: Sequence[float], seeds: Sequence[int], last: int | None
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Read the tables of a cell, each with its name.
 
@@ -97,7 +101,7 @@ def _cell(
         command: The command that recreates the cell.
         rates: The learning rates that it must have.
         seeds: The seeds that each rate must have.
-        by_epoch: Whether epochs are measured.
+        last: The last epoch, where epochs are measured.
 
     Raises:
         UserError: A table is absent or damaged.
@@ -110,10 +114,10 @@ def _cell(
         if found != {*product(map(_written, rates), seeds)}:
             raise ValueError("its networks are not those that params.yaml names")
     yield "networks", networks
-    if by_epoch:
+    if last:
         with reading(folder / "epochs.csv", command):
             epochs = _read(folder / "epochs.csv", COLUMNS["epochs"])
-            _check_epochs(epochs, networks)
+            _check_epochs(epochs, networks, last)
         yield "epochs", epochs
 
 
@@ -138,11 +142,11 @@ def _read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     return table
 
 
-def _check_epochs(epochs: pd.DataFrame, networks: pd.DataFrame) -> None:
-    """Check that no epoch is missing. A network has none from the one on in which it explodes.
+def _check_epochs(epochs: pd.DataFrame, networks: pd.DataFrame, last: int) -> None:
+    """Check that every epoch is there. A network has none from the one on in which it explodes.
 
     Raises:
-        ValueError: An epoch or a network is missing, or a network is not in the other table.
+        ValueError: An epoch or a network is missing or too many.
     """
     known = epochs.groupby(KEYS[:2])["epoch"].agg(["min", "max", "size"])
     exploded = networks.set_index(KEYS[:2])["lost_how"] == "exploded"
@@ -150,7 +154,9 @@ def _check_epochs(epochs: pd.DataFrame, networks: pd.DataFrame) -> None:
         raise ValueError("its networks are not those that params.yaml names")
     lasted = known["max"].reindex(exploded.index[~exploded])
     in_turn = (known["min"] == 1) & (known["max"] == known["size"])
-    if not in_turn.all() or (lasted != known["max"].max()).any():
+    if (known["max"] > last).any():
+        raise ValueError(f"it has epochs after the last, {last}")
+    if not in_turn.all() or (lasted != last).any():
         raise ValueError("it lacks rows")
 
 
