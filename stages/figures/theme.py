@@ -343,6 +343,7 @@ def save_all(draw: Callable[[Theme], Mapping[str, Figure]], folder: Path) -> Non
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG of 256 colours, a third as large. The same figure always has the same bytes."""
     drawn = BytesIO()
-    figure.savefig(drawn, dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    # Not compressed, because it is read again at once.
+    figure.savefig(drawn, dpi=PIXELS_PER_INCH, pil_kwargs={"compress_level": 0})
     image = Image.open(drawn).convert("RGB")
     image.quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
