@@ -27,7 +27,7 @@ SMALL_AUDIT = {
     "audit.rates": GRID,
     "audit.groups": [1],
     "audit.networks": 3,
-    "audit.ladder": ["as_published", "core", "clipped"],
+    "audit.ladder": ["as_published", "core"],
     "audit.apart": ["conventional", "large_1"],
     "audit.recipes.large_1.epochs": 2,
 }

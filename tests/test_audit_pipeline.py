@@ -37,7 +37,6 @@ def test_tables_hold_every_network(finished_audit: Path) -> None:
     assert networks.groupby("recipe", sort=False).size().to_dict() == {
         "as_published": 6,
         "core": 6,
-        "clipped": 6,
         "conventional": 3,
         "large_1": 3,
     }
@@ -87,7 +86,6 @@ def test_an_added_group_is_the_only_one_trained(repository: Path) -> None:
     assert networks.groupby("recipe", sort=False)["seed"].agg(set).to_dict() == {
         "as_published": {1, 2, 3, 11, 12, 13},
         "core": {1, 2, 3, 11, 12, 13},
-        "clipped": {1, 2, 3, 11, 12, 13},
         "conventional": {1, 2, 3},
         "large_1": {1, 2, 3},
     }
@@ -106,7 +104,7 @@ def test_a_clone_without_data_trains_an_added_recipe_alone(
     trained = [stage for stage in stages if "train" in stage]
     assert trained == [f"{AUDIT}:train_apart@digits-large_5-1"]
     networks = pd.read_csv(clone / "metrics" / "audit" / "networks.csv")
-    assert len(networks) == 27
+    assert len(networks) == 21
 
 
 def would_run(repository: Path) -> list[str]:
@@ -139,7 +137,7 @@ def test_another_candidate_and_other_seeds_change_nothing_of_the_audit_but_its_p
     assert would_run(repository) == [f"{AUDIT}:report"]
 
 
-@pytest.mark.parametrize("lost", ["clipped", "large_1"])
+@pytest.mark.parametrize("lost", ["core", "large_1"])
 def test_a_lost_part_is_named_with_the_command_that_makes_it(repository: Path, lost: str) -> None:
     name = f"metrics/audit/cells/digits/{lost}/1/networks.csv"
     (repository / name).unlink()

@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,17 @@ from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.read_tables import FAILURE
 from stages.audit.judging.report import (
     between,
+    ends,
     failures,
     mechanism_losses,
+    mind,
     report,
     reproduction,
     scope,
     section,
+    verdicts,
 )
+from stages.audit.judging.rounding import rounding, sentence
 from stages.audit.judging.sentences import headline_effect, number, p_text, verdict_sentence
 from stages.audit.judging.statistics import holm
 from stages.audit.judging.tested import Scale
@@ -63,6 +68,13 @@ def table(
     path = tmp_path_factory.mktemp("claims") / "claims.csv"
     claims_table(judged, drawn).to_csv(path, index=False, float_format="%.6g")
     return pd.read_csv(path)
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """Read the Markdown table of a text: one row per line, by the headings of its columns."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    heading, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    return [dict(zip(heading, row, strict=True)) for row in rows]
 
 
 def alone(key: str, told: Told | None = None, arms: Arms | None = None) -> tuple[Judged, float]:
@@ -337,6 +349,110 @@ def test_a_row_of_changes_has_the_numbers_of_its_test(drawn: Evidence) -> None:
             np.testing.assert_equal(row[column], expected)
 
 
+def test_the_report_has_its_parts_in_order(judged: list[Judged], drawn: Evidence) -> None:
+    text = report(judged, changes(drawn), drawn, NO_FAILURES)
+    assert re.findall("^## .*$", text, re.MULTILINE) == [
+        "## What would change our mind",
+        "## What was run",
+        "## What one change of the recipe changes",
+        "## At which rate networks are lost",
+        "## How firm: rounding",
+        "## Does the first rung reproduce the notebook?",
+        "## Claim by claim",
+    ]
+    run = f"{ends(drawn)}{mechanism_losses(drawn.networks)}"
+    assert f"\n## What was run\n\nNetworks lost, of networks trained:\n\n{run}" in text
+    firm = sentence(rounding(drawn.networks))
+    assert f"\n## How firm: rounding\n\n{firm}\n\n## Does" in text
+
+
+def test_the_report_says_what_every_undecided_claim_needs_but_for_an_overruled_one() -> None:
+    told: Told = {(FASHION, "core", 0.384): {"lost": 4}}
+    claim = BY_KEY["unstable_0384"]
+    there = evidence(told, cells=cells_of(claim))
+    (found,) = judge(there, [claim])
+    text = report([found], [], there, NO_FAILURES)
+    assert "\n\n- 0.384 is unstable on Fashion-MNIST (the notebook's nan): 441\n\n" in text
+    assert "If others are like them, 441 networks per cell would decide it" in text
+    overruled = replace(found, overruled=Verdict.SUPPORTED)
+    text = report([overruled], [], there, NO_FAILURES)
+    assert "Undecided claims" not in text
+    assert "networks per cell would decide" not in text
+
+
+def test_verdicts_are_told_in_a_table() -> None:
+    told = {("mnist", "core", rate): {"test_accuracy": 0.98} for rate in (0.2, 0.3)}
+    better, printed = alone("better", told)[0], alone("printed")[0]
+    not_run = judge(evidence(cells=[("mnist", "core", 0.1)]), [BY_KEY["best"]])[0]
+    split = replace(better, lower=Verdict.UNDECIDED)
+    decided = {
+        "claim": "Larger rates (0.2, 0.3) perform better on MNIST.",
+        "verdict": "**supported**",
+        "effect (95 % interval)": "0.2 against 0.1 (MNIST), test accuracy: "
+        "+0.98 points (+0.93 to +1.03)",
+        "p": "< 0.0001",
+        "halves": "same in both",
+    }
+    assert rows_of(verdicts([better, split, printed, not_run])) == [
+        decided,
+        decided | {"halves": "undecided, supported"},
+        {
+            "claim": printed.claim.statement,
+            "verdict": "**refuted**",
+            "effect (95 % interval)": "the numbers in the study's README and in its notebook: "
+            "not so",
+            "p": "–",
+            "halves": "–",
+        },
+        {
+            "claim": "0.3 is the best rate for MNIST.",
+            "verdict": "**not run**",
+            "effect (95 % interval)": "–",
+            "p": "–",
+            "halves": "–",
+        },
+    ]
+
+
+def test_the_agreement_of_the_halves_and_what_undecided_claims_need_are_told() -> None:
+    better, unstable = alone("better")[0], alone("unstable_0384")[0]
+    not_run = judge(evidence(cells=[("mnist", "core", 0.1)]), [BY_KEY["best"]])[0]
+    same = replace(better, lower=better.decision.verdict, upper=better.decision.verdict)
+    other = replace(better, lower=Verdict.UNDECIDED, upper=Verdict.UNDECIDED)
+    apart = replace(better, lower=Verdict.UNDECIDED, upper=Verdict.SUPPORTED)
+    against = replace(apart, lower=Verdict.REFUTED, overruled=Verdict.EQUIVALENT)
+    text = mind([same, other, apart, against, not_run], {})
+    assert text.endswith(
+        "whatever the whole says. The two halves give the same verdict on 2 of 4 claims; on 1 of "
+        "these it is also the verdict of all networks. They contradict each other on 1.\n\n"
+    )
+    text = mind([same, unstable], {"better": 1000.0, "unstable_0384": 1000.5})
+    assert text.endswith(
+        "They contradict each other on none.\n\nUndecided claims, and the networks per cell that "
+        "would decide them with a probability of 80 %, if others are like those seen:\n\n"
+        "- Larger rates (0.2, 0.3) perform better on MNIST: 1000\n"
+        "- 0.384 is unstable on Fashion-MNIST (the notebook's nan): more than 1,000\n"
+    )
+
+
+def test_the_ends_of_networks_are_told_by_recipe_and_rate() -> None:
+    there = evidence(
+        {("mnist", "core", 0.48): {"lost": 3}, (FASHION, "clipped", 0.1): {"lost": 1}},
+        cells=[
+            *(("mnist", "core", rate) for rate in (0.1, 0.48)),
+            *((FASHION, recipe, 0.1) for recipe in ("clipped", "core")),
+            ("mnist", "large", 0.384),
+        ],
+    )
+    assert rows_of(ends(there)) == [
+        {"dataset": "MNIST", "recipe": "core", "0.1": "0 of 20", "0.48": "3 of 20"},
+        {"dataset": "MNIST", "recipe": "clipped", "0.1": "–", "0.48": "–"},
+        {"dataset": "Fashion-MNIST", "recipe": "core", "0.1": "0 of 20", "0.48": "–"},
+        {"dataset": "Fashion-MNIST", "recipe": "clipped", "0.1": "1 of 20", "0.48": "–"},
+    ]
+    assert ends(evidence(cells=[("mnist", "large", 0.384)])) == "None of the ladder.\n"
+
+
 def test_the_report_has_a_section_and_a_verdict_for_every_claim(
     judged: list[Judged], drawn: Evidence
 ) -> None:
@@ -357,7 +473,11 @@ def test_with_the_first_group_alone_every_verdict_is_provisional() -> None:
         "**Provisional.** The first of two declared groups of ten seeds was run: 10 networks per "
         "cell.\nThe second will be added, and every claim judged again by the same rules.\n"
     )
-    assert "Provisional" not in scope(evidence(cells=[("mnist", "core", 0.1)], seeds=20))
+    both = scope(evidence(cells=[("mnist", "core", 0.1), (FASHION, "core", 0.1)], seeds=20))
+    assert both.startswith(
+        "**Scope.** Networks of two hidden layers, trained by plain SGD on MNIST and Fashion-MNIST."
+    )
+    assert "was run: 0 networks per cell." in scope(evidence(cells=[("mnist", "large", 0.384)]))
 
 
 @pytest.mark.parametrize(
@@ -479,23 +599,60 @@ def test_a_contradiction_of_the_halves_is_told() -> None:
     )
 
 
+def compared(*cells: str) -> dict[str, str]:
+    """Write what a section's table says of one comparison."""
+    headings = (
+        *("compared", "quantity", "networks", "effect (95 % interval)", "wins"),
+        *("without lost networks", "p if no difference", "p if better by the margin"),
+        *("p if worse by the margin", "result"),
+    )
+    return dict(zip(headings, cells, strict=True))
+
+
+def test_a_section_tells_every_comparison() -> None:
+    told: Told = {
+        ("mnist", "core", 0.2): {"test_accuracy": 0.98},
+        ("mnist", "core", 0.3): {"test_accuracy": 0.98, "lost": 2},
+    }
+    first, second = rows_of(section(*alone("better", told)))
+    assert first == compared(
+        *("0.2 against 0.1 (MNIST)", "test accuracy", "20 against 20"),
+        *("+0.98 points (+0.93 to +1.03)", "100 %", "+0.98"),
+        *("< 0.0001", "1.00", "< 0.0001", "better"),
+    )
+    assert (second["wins"], second["without lost networks"]) == ("90 %", "+1.01")
+    assert rows_of(section(*alone("printed"))) == [
+        compared(
+            "the numbers in the study's README and in its notebook",
+            *("printed numbers", "–", "not so", "–", "–", "–", "–", "–", "not so"),
+        )
+    ]
+
+
 def test_a_section_tells_the_referee_the_tests() -> None:
     found, needed = alone("unstable_0384")
-    words = " ".join(section(found, needed).split())
-    assert (
-        "| 0.384 (Fashion-MNIST) | share of networks lost, against 25 % | 20 | 0 of 20: 0 % (0 to "
-        "16 %) | – | – | 1.00 | 0.0032 | – | below |"
-    ) in words
-    assert (
-        "| 0.384 against 0.1 (Fashion-MNIST) | share of networks lost | 20 against 20 | 0 points "
-        "(−16 to +16) | – | – | 1.00 | 0.01 | 0.01 | equivalent |"
-    ) in words
-    assert words.endswith(
-        "*Statistical details.* Fisher's exact test for a difference of shares, Chan's exact test "
-        "for the margin. Exact binomial tests of a share against its bound, one-sided. Margin: 20 "
-        "points of the share. p of “refuted” 0.0032 (Holm's level: 0.0500), corrected for all "
-        "claims 0.0032. Lower half of the seeds: undecided; upper half: undecided."
+    assert rows_of(section(found, needed)) == [
+        compared(
+            *("0.384 (Fashion-MNIST)", "share of networks lost, against 25 %", "20"),
+            *("0 of 20: 0 % (0 to 16 %)", "–", "–", "1.00", "0.0032", "–", "below"),
+        ),
+        compared(
+            *("0.384 against 0.1 (Fashion-MNIST)", "share of networks lost", "20 against 20"),
+            *("0 points (−16 to +16)", "–", "–", "1.00", "0.01", "0.01", "equivalent"),
+        ),
+    ]
+    assert section(found, needed).endswith(
+        "\n\n*Statistical details.* Fisher's exact test for a difference of shares, Chan's exact "
+        "test for the margin. Exact binomial tests of a share against its bound, one-sided. "
+        "Margin: 20 points of the share. p of “refuted” 0.0032 (Holm's level: 0.0500), corrected "
+        "for all claims 0.0032. Lower half of the seeds: undecided; upper half: undecided.\n"
     )
+    assert section(*alone("printed")).endswith(
+        "\n\n*Statistical details.* Arithmetic; nothing is tested. \n"
+    )
+    assert "bound, one-sided. p of “supported”" in section(*alone("usable"))
+    depends = section(*alone("depends"))
+    assert "one-sided for the margin. Margin: one margin. p of" in depends
 
 
 def test_the_gap_between_survivors_and_lost_networks_is_told() -> None:
@@ -517,12 +674,17 @@ def test_an_arm_tells_whether_training_losses_are_equal() -> None:
 
 
 def test_changes_between_rungs_are_told_with_their_size(drawn: Evidence) -> None:
-    words = " ".join(between(changes(drawn, [BY_KEY["unstable"]])).split())
-    assert (
-        "| 0.48, 0.6 unstable on Fashion-MNIST | core → clipped | clipped against core, 0.6 "
-        "(Fashion-MNIST), share of networks lost | −90 points (−97 to −64) | < 0.0001 |"
-    ) in words
-    assert "None changes anything" not in words
+    tested = changes(drawn, [BY_KEY["unstable"]])
+    text = between(tested)
+    assert {
+        "claim": "0.48, 0.6 unstable on Fashion-MNIST",
+        "from → to": "core → clipped",
+        "compared": "clipped against core, 0.6 (Fashion-MNIST), share of networks lost",
+        "change (95 % interval)": "−90 points (−97 to −64)",
+        "p": "< 0.0001",
+    } in rows_of(text)
+    assert f"a claim ({len(tested)} tests; all are in " in " ".join(text.split())
+    assert "it is their ratio.\n\n|" in text
     told = between(changes(drawn, [BY_KEY["sparser_fashion_mnist"]]))
     assert told.endswith("ratio. None changes anything that these networks can tell.\n\n")
 
@@ -564,9 +726,17 @@ def test_rates_of_loss_are_told_with_their_intervals() -> None:
             usual | {"recipe": "clipped", "lost": 0, **times},
         ]
     )
-    words = " ".join(failures(table).split())
-    assert "| MNIST | core | 30 of 150 | – | 0.523 (0.5 to …) | – | – |" in words
-    assert "| MNIST | clipped | 0 of 150 | – | – | – | × 4.10 (3.50 to 5.00) |" in words
+    headings = (
+        *("dataset", "recipe", "lost", "10 % lost", "50 % lost", "90 % lost"),
+        "half, against core",
+    )
+    assert [tuple(row.items()) for row in rows_of(failures(table))] == [
+        tuple(zip(headings, cells, strict=True))
+        for cells in (
+            ("MNIST", "core", "30 of 150", "–", "0.523 (0.5 to …)", "–", "–"),
+            ("MNIST", "clipped", "0 of 150", "–", "–", "–", "× 4.10 (3.50 to 5.00)"),
+        )
+    ]
     assert failures(NO_FAILURES) == "Not run.\n"
 
 
@@ -578,9 +748,16 @@ def test_the_first_rung_is_held_against_the_notebook() -> None:
         },
         cells=[("mnist", "as_published", rate) for rate in (0.1, 0.48)],
     )
-    words = " ".join(reproduction(there).split())
-    assert "| MNIST | 0.1 | 98.16 % | 1 of 20 | 96.8" in words
-    assert "| MNIST | 0.48 | nan | 20 of 20 | – |" in words
+    first, second = rows_of(reproduction(there))
+    assert first.pop("test accuracy of the others").startswith("96.8")
+    assert first == {
+        **{"dataset": "MNIST", "rate": "0.1", "notebook": "98.16 %"},
+        "end non-finite here": "1 of 20",
+    }
+    assert second == {
+        **{"dataset": "MNIST", "rate": "0.48", "notebook": "nan"},
+        **{"end non-finite here": "20 of 20", "test accuracy of the others": "–"},
+    }
     assert reproduction(evidence(cells=[])) == "Not run.\n"
 
 

@@ -33,12 +33,12 @@ from stages.training.workers import CLUSTER, advance, in_blocks
 from tests.repositories import (
     AS_A_TERMINAL_DOES,
     PROJECT,
-    begin,
     call,
+    copied,
     environment,
     has_the_results_of,
+    ran,
 )
-from tools.demo import copy_project
 
 PATIENCE = 200
 """Seconds, against hanging alone."""
@@ -292,18 +292,17 @@ def test_progress_comes_from_all_workers(
 
 
 @pytest.mark.slow
-def test_a_study_leaves_the_bytes_of_a_serial_run_and_trains_on_the_workers_alone(
+def test_a_rate_leaves_the_bytes_of_a_serial_run_and_trains_on_the_workers_alone(
     cluster: Cluster, finished_study: Path, tmp_path: Path
 ) -> None:
-    repository = tmp_path / "repository"
-    copy_project(finished_study, repository)
-    begin(repository)
-    call(repository, "dvc", "repro", DASK_SCHEDULER_ADDRESS=cluster.address)
+    repository = copied(finished_study, tmp_path / "repository")
+    stages = ["candidate@digits", "diagnose_candidate@digits"]
+    command = ["dvc", "repro", "--force", "--single-item", *stages]
+    assert ran(call(repository, *command, DASK_SCHEDULER_ADDRESS=cluster.address)) == stages
     has_the_results_of(finished_study, repository)
     with Client(cluster.address) as client:
         tasks = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
-    titles = [f"digits at {rate}" for rate in ("0.1", "0.5", "0.3 (candidate)")]
-    titles += [f"measuring digits at {rate}" for rate in (0.1, 0.5, 0.3)]
+    titles = ["digits at 0.3 (candidate)", "measuring digits at 0.3"]
     seen = {task.removesuffix("-Client") for task in tasks}
     assert {f"{title}, block {n} of 2" for title in titles for n in (1, 2)} <= seen
 

@@ -13,7 +13,7 @@ IMPORTS = {
     "stages.diagnose": {"pandas", "torch"},
     "stages.record": set(),
     "stages.aggregate": {"pandas", "scipy"},
-    "stages.plot": {"matplotlib", "pandas", "scipy"},
+    "stages.plot": {"matplotlib", "pandas"},
     "stages.report_page": {"matplotlib", "pandas", "scipy"},
     "stages.audit.train": {"pandas", "torch"},
     "stages.audit.measure": {"pandas", "torch"},

@@ -212,28 +212,33 @@ def kill_one(
     return Kill(sent, whom, seconds, ", ".join(faults))
 
 
+def lay_out(repository: Path, target: str | None = None) -> None:
+    """Lay out the study; with a target, as it is after a run with another split."""
+    copy_project(PROJECT, repository)
+    change_params(repository, **SMALL_STUDY)
+    begin(repository)
+    if target:
+        finish(repository, target, repository.with_suffix(".log"))
+    change_params(repository, **ANOTHER_SPLIT)
+
+
 def soak(folder: Path, kills: int, seed: int, target: str) -> list[Kill]:
     """Lay out the study in a folder, run it undisturbed, then kill runs of it.
 
     The folder keeps the repositories of the kills that had faults.
     """
-    untouched, finished, undisturbed = (folder / name for name in ("new", "old", "undisturbed"))
-    copy_project(PROJECT, untouched)
-    change_params(untouched, **SMALL_STUDY)
-    begin(untouched)
-    copied(untouched, finished)
-    finish(finished, target, folder / "old.log")
-    for state in (untouched, finished):
-        change_params(state, **ANOTHER_SPLIT)
-    copied(finished, undisturbed)
+    lay_out(folder / "new")
+    undisturbed = copied(folder / "new", folder / "undisturbed")
     length = finish(undisturbed, target, folder / "undisturbed.log")
     expected = outcome(undisturbed)
     print(f"seed {seed}; an undisturbed run takes {length:.1f} s", flush=True)
     chance = random.Random(seed)
     killed = []
     for number in range(1, kills + 1):
-        state = chance.choice([untouched, finished])
-        repository = copied(state, folder / f"{number}-{state.name}")
+        state = chance.choice(["new", "old"])
+        if state == "old" and not (folder / "old").exists():
+            lay_out(folder / "old", target)
+        repository = copied(folder / state, folder / f"{number}-{state}")
         killed.append(kill_one(chance, repository, target, length, expected))
         if not killed[-1].faults:
             shutil.rmtree(repository)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from stages.figures.rates import MARKS, Rate, draw_seeds, explained, key, mark, rates_of
 from stages.figures.study import RANK, SPARSITY, Study, of_dataset
@@ -80,7 +79,7 @@ def correlation(seeds: pd.DataFrame, column: str) -> str:
     trained = seeds.loc[seeds["outcome"] == "trained", ["train_loss", column]].dropna()
     if len(trained) < FEWEST or (trained.nunique() == 1).any():
         return "too few networks for ρ"
-    coefficient = stats.spearmanr(trained["train_loss"], trained[column]).statistic
+    coefficient = trained.corr("spearman").loc["train_loss", column]
     return f"ρ = {coefficient:.2f} ({len(trained)} networks)".replace("-", "−")
 
 

@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -342,8 +342,9 @@ def save_all(draw: Callable[[Theme], Mapping[str, Figure]], folder: Path) -> Non
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG of 256 colours, a third as large. The same figure always has the same bytes."""
-    drawn = BytesIO()
-    # Not compressed, because it is read again at once.
-    figure.savefig(drawn, dpi=PIXELS_PER_INCH, pil_kwargs={"compress_level": 0})
-    image = Image.open(drawn).convert("RGB")
+    # `savefig` would draw twice.
+    figure.set_dpi(PIXELS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image.quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
