@@ -79,7 +79,7 @@ def correlation(seeds: pd.DataFrame, column: str) -> str:
     trained = seeds.loc[seeds["outcome"] == "trained", ["train_loss", column]].dropna()
     if len(trained) < FEWEST or (trained.nunique() == 1).any():
         return "too few networks for ρ"
-    coefficient = trained.corr("spearman").loc["train_loss", column]
+    coefficient = trained.corr("spearman").to_numpy()[0, 1]
     return f"ρ = {coefficient:.2f} ({len(trained)} networks)".replace("-", "−")
 
 
