@@ -13,7 +13,10 @@ from stages.audit.judging.read_tables import (
     failure,
     last_layer,
     networks,
+    numbers,
     read,
+    texts,
+    with_ends,
 )
 from stages.common.errors import UserError
 from tests.drawn_audit import evidence
@@ -112,3 +115,15 @@ def test_what_an_audit_writes_is_read(tmp_path: Path) -> None:
     drawn.epochs.to_csv(tmp_path / "epochs.csv", index=False)
     assert set(NETWORKS) <= set(networks(tmp_path))
     assert set(EPOCHS) == set(epochs(tmp_path))
+
+
+def test_columns_are_named_with_their_types() -> None:
+    assert texts("a", "b") == {"a": "str", "b": "str"}
+    assert numbers("a", "b") == {"a": "float64", "b": "float64"}
+    assert with_ends("a") == {"a": "float64", "a_low": "float64", "a_high": "float64"}
+
+
+def test_a_table_of_failure_lacks_no_column(tmp_path: Path) -> None:
+    (tmp_path / "failure.csv").write_text("dataset,recipe\nmnist,core\n", encoding="utf-8")
+    with pytest.raises(UserError, match="it lacks the columns networks, lost, largest_rate, "):
+        failure(tmp_path)
