@@ -296,9 +296,15 @@ def test_the_table_says_what_was_found_and_what_was_not() -> None:
         "clipped": "separated",
         "warmup_cosine": "none lost",
     }
+    assert rows["dataset"].tolist() == ["mnist"] * 3
+    assert rows["smallest_rate"].tolist() == [0.1, 0.5, 0.1]
+    assert rows["largest_rate"].tolist() == [0.6, 0.6, 0.6]
     assert rows["networks"].tolist() == [40, 20, 20]
     assert rows["lost"].tolist() == [12, 10, 0]
     core = found["mnist", "core"]
+    slopes = ["slope", "slope_low", "slope_high"]
+    assert rows.loc["core", slopes].tolist() == pytest.approx(core.slope())
+    assert rows.loc["warmup_cosine", slopes].isna().all()
     for share in (10, 50, 90):
         names = [f"rate_{share}{end}" for end in ("", "_low", "_high")]
         assert rows.loc["core", names].tolist() == pytest.approx(core.rate_lost(share / 100))
@@ -329,8 +335,11 @@ def test_a_fit_that_misses_the_shares_is_told() -> None:
 
 @pytest.mark.usefixtures("few_draws")
 def test_curves_run_over_the_rates_tried() -> None:
-    found = failures(networks(RISING), EPOCHS)
-    table = curves_table(found)
+    others = networks({0.2: [], 0.3: []}, recipe="clipped")
+    found = failures(pd.concat([networks(RISING), others]), EPOCHS)
+    tables = curves_table(found)
+    assert tables["recipe"].value_counts(sort=False).to_dict() == {"core": 181, "clipped": 181}
+    table = tables[tables["recipe"] == "core"]
     assert (table["learning_rate"].iloc[0], table["learning_rate"].iloc[-1]) == pytest.approx(
         (0.1, 0.6)
     )
