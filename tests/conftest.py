@@ -11,7 +11,6 @@ from filelock import FileLock
 
 from stages.common.datasets import Prepared, save
 from stages.training.device import make_deterministic
-from stages.training.workers import workers
 from tests.repositories import PROJECT, begin, call, commit, copied
 from tools.demo import change_params, copy_project
 
@@ -32,12 +31,6 @@ SMALL_AUDIT = {
     "audit.apart": ["conventional", "large_1"],
     "audit.recipes.large_1.epochs": 2,
 }
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run one process more than there are cores: many tests wait for processes they started."""
-    return workers() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
