@@ -251,6 +251,7 @@ def test_an_absent_or_damaged_table_is_named_with_its_remedy(
         (["1,lost,,7,exploded"], "it does not say when or how a lost network was lost"),
         (["1,lost,1,,exploded"], "it does not say when or how a lost network was lost"),
         (["1,lost,1,7,"], "it does not say when or how a lost network was lost"),
+        (["1,trained,,,"], "its networks are not those of diagnostics.csv"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(

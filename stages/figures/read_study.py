@@ -53,7 +53,13 @@ def study_tables(metrics: Path) -> dict[str, pd.DataFrame]:
     tables = {name: read_numbers(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
     with reading(metrics / "seeds.csv", "dvc repro"):
         _check_networks(tables["seeds"])
+        if _networks(tables["seeds"]) != _networks(tables["diagnostics"]):
+            raise ValueError("its networks are not those of diagnostics.csv")
     return tables
+
+
+def _networks(table: pd.DataFrame) -> set[tuple[object, ...]]:
+    return {*table[WHICH_NETWORK].itertuples(index=False, name=None)}
 
 
 def _check_networks(seeds: pd.DataFrame) -> None:
