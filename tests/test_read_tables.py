@@ -123,7 +123,7 @@ def test_columns_are_named_with_their_types() -> None:
     assert with_ends("a") == {"a": "float64", "a_low": "float64", "a_high": "float64"}
 
 
-def test_a_table_of_failure_lacks_no_column(tmp_path: Path) -> None:
+def test_a_table_of_failure_that_lacks_columns_is_told(tmp_path: Path) -> None:
     (tmp_path / "failure.csv").write_text("dataset,recipe\nmnist,core\n", encoding="utf-8")
     with pytest.raises(UserError, match="it lacks the columns networks, lost, largest_rate, "):
         failure(tmp_path)
