@@ -30,7 +30,6 @@ from stages.training.parameters import Network, TrainParams
 from stages.training.run_files import Run
 from stages.training.splits import Splits
 from stages.training.stack import Stack
-from tests.repositories import PROJECT, call
 
 RATE = 0.3
 STEPS = 12  # of one epoch: 91 examples in batches of 8, the last of which holds 3
@@ -439,19 +438,3 @@ def test_a_stack_starts_from_its_seeds(prepared: Prepared, declared: TrainParams
     assert stack.widths == (784, 16, 12, 10)
     for name, values in Stack.initialized((784, 16, 12, 10), [1, 2]).arrays().items():
         assert np.array_equal(stack.arrays()[name], values)
-
-
-def test_a_full_disk_for_temporary_files_is_told_in_one_line(folder: Path) -> None:
-    data = folder / "data" / "processed"
-    data.mkdir(parents=True)
-    (folder / "small.npz").rename(data / "small.npz")
-    command = f"python -m stages.train {folder}/data --dataset small --lr 0.1"
-    no_space = (
-        "sh",
-        "-c",
-        f"unset TORCHINDUCTOR_CACHE_DIR; ulimit -f 0 && {command} --params {folder}/params.yaml",
-    )
-    told = call(PROJECT, *no_space, status=1)
-    assert told.startswith("error: No usable temporary directory found in [")
-    assert told.endswith("]: make space there, or name another folder in TMPDIR, then run again\n")
-    assert told.count("\n") == 1

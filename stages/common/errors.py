@@ -1,5 +1,6 @@
 """How a stage tells its user what went wrong: one line, a status that is not 0, no traceback."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,3 +52,6 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        # The process ends now; looking for garbage among PyTorch's modules would take a second.
+        gc.freeze()

@@ -67,12 +67,11 @@ def largest_eigenvalue(
         most_products: Stop after so many products at the latest.
     """
     most = min(most_products, len(start))
-    basis = start.new_empty(most, len(start))
-    basis[0] = start / start.norm()
+    basis = [start / start.norm()]
     diagonal: list[float] = []
     beside: list[float] = []
     for done in range(1, most + 1):
-        known = basis[:done]
+        known = torch.stack(basis)
         vector = multiply(known[-1])
         diagonal.append(float(known[-1] @ vector))
         for _ in range(2):
@@ -85,7 +84,7 @@ def largest_eigenvalue(
         # NaN ends the search as well: nothing after an overflow is finite.
         if not found.residual > tolerance * abs(found.value) or done == most:
             break
-        basis[done] = vector / norm
+        basis.append(vector / norm)
     return found
 
 

@@ -37,9 +37,6 @@ def make_deterministic() -> None:
     Call this before anything is computed. PyTorch gets one thread, because a stage divides its
     networks among processes instead. The study itself draws from no global generator; they are
     seeded in case later code does.
-
-    Raises:
-        UserError: There is no place for temporary files.
     """
     random.seed(0)
     np.random.seed(0)
@@ -48,10 +45,6 @@ def make_deterministic() -> None:
     # Otherwise the rounding of a matrix product depends on where its matrices begin in memory,
     # and so on a network's place in its stack.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-    try:
-        torch.use_deterministic_algorithms(True)
-    except FileNotFoundError as error:  # PyTorch looks for a place for temporary files
-        raise UserError(
-            f"{error.strerror}: make space there, or name another folder in TMPDIR, then run again"
-        ) from None
+    # torch.use_deterministic_algorithms does the same, but first imports PyTorch's compiler.
+    torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(1)
