@@ -51,7 +51,8 @@ def with_doubled_loss() -> pd.DataFrame:
 def test_the_same_tables_agree(repository: Path) -> None:
     assert compare(repository, status=0) == (
         "Yes: workspace agrees with HEAD.\n"
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ.\n"
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ, "
+        "0 contradict.\n"
         "Every value compared is the same to the last digit.\n"
     )
 
@@ -63,7 +64,8 @@ def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are
     answer, counts, _, *table = compare(repository, status=0).splitlines()
     assert answer == "Yes: workspace agrees with HEAD."
     assert counts == (
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ."
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ, "
+        "0 contradict."
     )
     assert table[:9] == [
         "| quantity            |   comparisons |   differ |",
@@ -95,7 +97,9 @@ def test_a_difference_that_seeds_do_not_explain_ends_with_status_1(repository: P
     assert first.startswith("| mnist grid 0.2 | training loss ")
 
 
-def test_a_verdict_that_differs_is_listed_and_ends_with_status_1(repository: Path) -> None:
+def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
+    repository: Path,
+) -> None:
     write(
         repository,
         networks(0),
@@ -103,13 +107,28 @@ def test_a_verdict_that_differs_is_listed_and_ends_with_status_1(repository: Pat
     )
     told = compare(repository, status=1)
     assert told.startswith("No: workspace does not agree with HEAD.\n0 of 14 comparisons")
-    assert "1 of 2 verdicts differ." in told
+    assert "1 of 2 verdicts differ, 1 contradict." in told
     assert told.endswith(
-        "Verdicts that differ:\n\n"
+        "Verdicts that differ. Undecided contradicts nothing.\n\n"
         "| claim   | HEAD    | workspace   |\n"
         "|:--------|:--------|:------------|\n"
         "| better  | refuted | supported   |\n"
     )
+
+
+@pytest.mark.parametrize("first", ["refuted", "undecided"])
+def test_a_verdict_that_one_side_leaves_undecided_is_listed_and_decides_nothing(
+    repository: Path, first: str
+) -> None:
+    undecided = CLAIMS.replace("better,core,first,refuted", "better,core,first,undecided")
+    claims = [CLAIMS, undecided] if first == "refuted" else [undecided, CLAIMS]
+    write(repository, networks(0), claims[0])
+    call(repository, "git", "commit", "--allow-empty", "--quiet", "--all", "--message", "First")
+    write(repository, networks(0), claims[1])
+    told = compare(repository, status=0)
+    assert told.startswith("Yes: workspace agrees with HEAD.\n0 of 14 comparisons")
+    assert "1 of 2 verdicts differ, 0 contradict." in told
+    assert [cell.strip() for cell in told.splitlines()[-1].split("|")[1:3]] == ["better", first]
 
 
 def test_two_revisions_are_compared_whatever_the_workspace_holds(repository: Path) -> None:
@@ -144,7 +163,8 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
     networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
     assert compare(repository, status=0).splitlines()[:6] == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 2 verdicts differ.",
+        "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 2 verdicts differ, "
+        "0 contradict.",
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
         "metrics/seeds.csv: only workspace has mnist grid 0.4.",
         "metrics/audit/networks.csv was not compared: HEAD has none to compare.",
@@ -156,7 +176,8 @@ def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: 
     write(repository, networks(0), CLAIMS.replace("better,", "best,"))
     assert compare(repository, status=0).splitlines()[:4] == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 1 verdicts differ.",
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 1 verdicts differ, "
+        "0 contradict.",
         "metrics/claims.csv: only HEAD has better.",
         "metrics/claims.csv: only workspace has best.",
     ]
@@ -166,7 +187,8 @@ def test_verdicts_by_the_rules_of_an_earlier_audit_are_not_compared(repository: 
     write(repository, networks(0), "claim,rung,verdict\nfaster,core,supported\n")
     assert compare(repository, status=0).splitlines()[:3] == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 0 verdicts differ.",
+        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 0 verdicts differ, "
+        "0 contradict.",
         "metrics/claims.csv was not compared: workspace has none to compare.",
     ]
 

@@ -31,6 +31,10 @@ NEEDED = {CLAIMS: ("claim", "verdict"), **dict.fromkeys(NETWORKS, ("seed", "outc
 """Table → the columns without which it cannot be compared."""
 TEXTS = {"dataset", "role", "recipe", "outcome", "lost_how"}
 """The columns of tables of networks that hold text; all others hold numbers."""
+DECIDED = {"supported", "refuted", "equivalent"}
+"""Verdicts that contradict one another. Chance alone can make the difference between one of these
+and undecided, where a claim is near its limit."""
+VERDICTS = "Verdicts that differ. Undecided contradicts nothing."
 WORKSPACE = "workspace"
 SHOWN = 10
 """Rows of the table of the largest differences."""
@@ -215,13 +219,14 @@ def report(
     """
     differing = found[found["differs"]]
     turned = told[told["old"] != told["new"]]
-    agree = differing.empty and turned.empty
+    contradictory = turned[turned[["old", "new"]].isin(DECIDED).all(axis=1)]
+    agree = differing.empty and contradictory.empty
     cells = len(found[["table", "cell"]].drop_duplicates())
     answer = "Yes: {} agrees with {}." if agree else "No: {} does not agree with {}."
     lines = [
         answer.format(new.name, old.name),
         f"{len(differing)} of {len(found)} comparisons in {cells} cells differ by more than seeds "
-        f"do. {len(turned)} of {len(told)} verdicts differ.",
+        f"do. {len(turned)} of {len(told)} verdicts differ, {len(contradictory)} contradict.",
         *notes,
     ]
     if found["same"].all():
@@ -239,7 +244,7 @@ def report(
         ]
     if not turned.empty:
         shown = turned.set_axis(["claim", old.name, new.name], axis=1)
-        lines += ["", "Verdicts that differ:", "", shown.to_markdown(index=False)]
+        lines += ["", VERDICTS, "", shown.to_markdown(index=False)]
     return "\n".join(lines), agree
 
 
