@@ -12,9 +12,9 @@ kinds of things are compared:
 Many comparisons are made. Holm's correction (1979) limits the probability that any of them differs
 by chance to 5 %. The intervals are Bonferroni's: all of them hold together with 95 % confidence.
 
-The networks of the two tables count as different ones, even if their seeds are equal: at rates of
-0.2 and above, rounding alone makes them different. At smaller rates, equal seeds may
-give equal networks; the tests are then conservative.
+The networks of the two tables count as different ones, even if their seeds are equal, because
+rounding alone makes them differ (metrics/audit/rounding.csv). Where they stay alike in part, as at
+small rates, the tests are conservative.
 """
 
 import itertools

@@ -19,6 +19,7 @@ from stages.audit.judging.sentences import (
     margin,
     number,
     p_text,
+    quantity,
     verdict_sentence,
     with_interval,
 )
@@ -51,7 +52,9 @@ every difference is smaller than what matters: 0.2 points of accuracy on MNIST, 
 Fashion-MNIST, a tenth of the steps, a point of active features, 20 points of the share of networks.
 *Undecided*: after correction for the number of claims nothing is significant; it is no verdict.
 *Effect*: of the comparison that decides, with its 95 % confidence interval. *p*: the probability of
-a result at least this clear if chance alone were at work, corrected likewise; below 0.05 it counts.
+a result at least this clear if the verdict were only just wrong, corrected likewise; below 0.05 it
+counts. Only just wrong means: for *supported*, there is no difference; for *refuted*, the gain is
+as large as what matters; for *equivalent*, the difference is; for a share, it lies at its bound.
 *Halves*: the verdicts of the lower and of the upper half of the seeds, each judged alone. A *lost*
 network ranks last where accuracies or steps are compared; it is left out where active features are,
 and from the claims about the mechanism.
@@ -61,10 +64,11 @@ MIND = """\
 
 ## What would change our mind
 
-New seeds overturn a supported claim if they reverse one of its comparisons. They restore a refuted
-one if they reverse the comparison that its section names. Half of the networks show less than all
-of them, so a half may leave undecided what the whole decides. A claim that one half supports and
-the other refutes is undecided, whatever the whole says. {agreement}
+New seeds overturn a supported claim if one of its comparisons no longer holds (where one is enough,
+if none does). They restore a refuted one if none of its comparisons refutes it any more; its
+section names the clearest of these. Half of the networks show less than all of them, so a half may
+leave undecided what the whole decides. A claim that one half supports and the other refutes is
+undecided, whatever the whole says. {agreement}
 
 {undecided}"""
 UNDECIDED = """\
@@ -194,13 +198,13 @@ def _halves(judged: Judged) -> str:
     if not judged.members or _arithmetic(judged):
         return "–"
     if judged.lower == judged.upper == judged.decision.verdict:
-        return "same in both"
+        return "same verdict in both"
     return f"{judged.lower}, {judged.upper}"
 
 
 def mind(judged: Sequence[Judged], needed: dict[str, float]) -> str:
     """Say how the halves agree, and what undecided claims need."""
-    run = [each for each in judged if each.members]
+    run = [each for each in judged if each.members and not _arithmetic(each)]
     same = sum(each.lower == each.upper for each in run)
     both = sum(each.lower == each.upper == each.decision.verdict for each in run)
     against = sum(each.overruled is not None for each in run)
@@ -346,7 +350,7 @@ def _compared(member: Member, result: str) -> dict[str, str]:
     wins = effect.probability
     return {
         "compared": member.comparison.label,
-        "quantity": _quantity(member),
+        "quantity": quantity(member),
         "networks": sizes or "–",
         "effect (95 % interval)": with_interval(tested, effect),
         "wins": "–" if np.isnan(wins) else f"{100 * wins:.0f} %",
@@ -356,11 +360,6 @@ def _compared(member: Member, result: str) -> dict[str, str]:
         "p if worse by the margin": told[2],
         "result": result,
     }
-
-
-def _quantity(member: Member) -> str:
-    name, tested = member.comparison.quantity_name, member.tested
-    return f"{name}, {tested.when}" if isinstance(tested, Ranked) and tested.when else name
 
 
 def _tests(tested: Sequence[Tested]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.audit.judging import statistics
 from stages.audit.judging.statistics import POWER, Effect
-from stages.audit.judging.tested import Bounded, Scale, Stated, Tested
+from stages.audit.judging.tested import Bounded, Ranked, Scale, Stated, Tested
 from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, deciding
 
 MANY = 1000
@@ -145,7 +145,13 @@ def _told(judged: Judged) -> Member:
 def _named(member: Member) -> str:
     if isinstance(member.tested, Stated):
         return member.comparison.label
-    return f"{member.comparison.label}, {member.comparison.quantity_name}"
+    return f"{member.comparison.label}, {quantity(member)}"
+
+
+def quantity(member: Member) -> str:
+    """Name what is compared, and in the mechanism, when."""
+    name, tested = member.comparison.quantity_name, member.tested
+    return f"{name}, {tested.when}" if isinstance(tested, Ranked) and tested.when else name
 
 
 def _against(judged: Judged, member: Member) -> str:
