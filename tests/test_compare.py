@@ -9,12 +9,12 @@ from tests.repositories import PROJECT, begin, call, commit
 from tests.test_agreement import networks
 from tools.demo import copy_project
 
-CLAIMS = """claim,recipe,comparison,verdict
-faster,core,first,refuted
-faster,core,second,refuted
-faster,clipped,first,
-better,core,first,refuted
-better,clipped,first,
+CLAIMS = """claim,statement,recipe,comparison,verdict
+faster,It is faster.,core,first,refuted
+faster,It is faster.,core,second,refuted
+faster,It is faster.,clipped,first,
+better,It is better.,core,first,refuted
+better,It is better.,clipped,first,
 """
 
 
@@ -103,16 +103,18 @@ def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
     write(
         repository,
         networks(0),
-        CLAIMS.replace("better,core,first,refuted", "better,core,first,supported"),
+        CLAIMS.replace(
+            "better,It is better.,core,first,refuted", "better,It is better.,core,first,supported"
+        ),
     )
     told = compare(repository, status=1)
     assert told.startswith("No: workspace does not agree with HEAD.\n0 of 14 comparisons")
     assert "1 of 2 verdicts differ, 1 contradict." in told
     assert told.endswith(
         "Verdicts that differ. Undecided contradicts nothing.\n\n"
-        "| claim   | HEAD    | workspace   |\n"
-        "|:--------|:--------|:------------|\n"
-        "| better  | refuted | supported   |\n"
+        "| claim         | HEAD    | workspace   |\n"
+        "|:--------------|:--------|:------------|\n"
+        "| It is better. | refuted | supported   |\n"
     )
 
 
@@ -120,7 +122,9 @@ def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
 def test_a_verdict_that_one_side_leaves_undecided_is_listed_and_decides_nothing(
     repository: Path, first: str
 ) -> None:
-    undecided = CLAIMS.replace("better,core,first,refuted", "better,core,first,undecided")
+    undecided = CLAIMS.replace(
+        "better,It is better.,core,first,refuted", "better,It is better.,core,first,undecided"
+    )
     claims = [CLAIMS, undecided] if first == "refuted" else [undecided, CLAIMS]
     write(repository, networks(0), claims[0])
     call(repository, "git", "commit", "--allow-empty", "--quiet", "--all", "--message", "First")
@@ -128,7 +132,10 @@ def test_a_verdict_that_one_side_leaves_undecided_is_listed_and_decides_nothing(
     told = compare(repository, status=0)
     assert told.startswith("Yes: workspace agrees with HEAD.\n0 of 14 comparisons")
     assert "1 of 2 verdicts differ, 0 contradict." in told
-    assert [cell.strip() for cell in told.splitlines()[-1].split("|")[1:3]] == ["better", first]
+    assert [cell.strip() for cell in told.splitlines()[-1].split("|")[1:3]] == [
+        "It is better.",
+        first,
+    ]
 
 
 def test_two_revisions_are_compared_whatever_the_workspace_holds(repository: Path) -> None:

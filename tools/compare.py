@@ -27,7 +27,7 @@ from tools.agreement import LEVEL, agreement, cell_columns, shared_cells
 NETWORKS = ("metrics/seeds.csv", "metrics/audit/networks.csv")
 """One row per network."""
 CLAIMS = "metrics/claims.csv"
-NEEDED = {CLAIMS: ("claim", "verdict"), **dict.fromkeys(NETWORKS, ("seed", "outcome"))}
+NEEDED = {CLAIMS: ("claim", "statement", "verdict"), **dict.fromkeys(NETWORKS, ("seed", "outcome"))}
 """Table → the columns without which it cannot be compared."""
 TEXTS = {"dataset", "role", "recipe", "outcome", "lost_how"}
 """The columns of tables of networks that hold text; all others hold numbers."""
@@ -189,17 +189,17 @@ def verdicts(old: Version, new: Version) -> pd.DataFrame:
     A verdict is repeated in all rows that belong to it. Other rows have none.
 
     Returns:
-        One row per claim; columns claim, old, new.
+        One row per claim, in the words of the new version; columns claim, new, old.
     """
     sides = []
-    for each in (old, new):
+    for side, each in (("old", old), ("new", new)):
         table = each.table(CLAIMS)
         if table is None:
             return pd.DataFrame(columns=["claim", "old", "new"])
         told = table.dropna(subset="verdict").drop_duplicates("claim")
-        sides.append(told[["claim", "verdict"]])
-    both = sides[0].merge(sides[1], on="claim")
-    return both.set_axis(["claim", "old", "new"], axis=1)
+        sides.append(told.set_index("claim").rename(columns={"verdict": side}))
+    both = sides[1][["statement", "new"]].join(sides[0]["old"], how="inner")
+    return both.reset_index(drop=True).rename(columns={"statement": "claim"})
 
 
 def report(
@@ -243,7 +243,7 @@ def report(
             largest(found, old, new),
         ]
     if not turned.empty:
-        shown = turned.set_axis(["claim", old.name, new.name], axis=1)
+        shown = turned[["claim", "old", "new"]].set_axis(["claim", old.name, new.name], axis=1)
         lines += ["", VERDICTS, "", shown.to_markdown(index=False)]
     return "\n".join(lines), agree
 
