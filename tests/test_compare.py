@@ -97,14 +97,15 @@ def test_a_difference_that_seeds_do_not_explain_ends_with_status_1(repository: P
     assert first.startswith("| mnist grid 0.2 | training loss ")
 
 
+@pytest.mark.parametrize("verdict", ["supported", "equivalent"])
 def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
-    repository: Path,
+    repository: Path, verdict: str
 ) -> None:
     write(
         repository,
         networks(0),
         CLAIMS.replace(
-            "better,It is better.,core,first,refuted", "better,It is better.,core,first,supported"
+            "better,It is better.,core,first,refuted", f"better,It is better.,core,first,{verdict}"
         ),
     )
     told = compare(repository, status=1)
@@ -114,7 +115,7 @@ def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
         "Verdicts that differ. Undecided contradicts nothing.\n\n"
         "| claim         | HEAD    | workspace   |\n"
         "|:--------------|:--------|:------------|\n"
-        "| It is better. | refuted | supported   |\n"
+        f"| It is better. | refuted | {verdict:<11} |\n"
     )
 
 

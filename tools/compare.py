@@ -189,7 +189,7 @@ def verdicts(old: Version, new: Version) -> pd.DataFrame:
     A verdict is repeated in all rows that belong to it. Other rows have none.
 
     Returns:
-        One row per claim, in the words of the new version; columns claim, new, old.
+        One row per claim, in the words of the new version; columns claim, old, new.
     """
     sides = []
     for side, each in (("old", old), ("new", new)):
@@ -198,7 +198,7 @@ def verdicts(old: Version, new: Version) -> pd.DataFrame:
             return pd.DataFrame(columns=["claim", "old", "new"])
         told = table.dropna(subset="verdict").drop_duplicates("claim")
         sides.append(told.set_index("claim").rename(columns={"verdict": side}))
-    both = sides[1][["statement", "new"]].join(sides[0]["old"], how="inner")
+    both = sides[1].join(sides[0]["old"], how="inner")[["statement", "old", "new"]]
     return both.reset_index(drop=True).rename(columns={"statement": "claim"})
 
 
@@ -243,7 +243,7 @@ def report(
             largest(found, old, new),
         ]
     if not turned.empty:
-        shown = turned[["claim", "old", "new"]].set_axis(["claim", old.name, new.name], axis=1)
+        shown = turned.set_axis(["claim", old.name, new.name], axis=1)
         lines += ["", VERDICTS, "", shown.to_markdown(index=False)]
     return "\n".join(lines), agree
 
