@@ -36,17 +36,16 @@ class Params(CandidateParams, DiagnoseParams, AggregateParams, RecipeParams):
 
     @model_validator(mode="after")
     def _every_dataset_has_a_threshold(self) -> Self:
-        for dataset in self.datasets:
-            if dataset not in self.outcome.threshold_accuracy:
-                raise broken_rule(
-                    f"outcome.threshold_accuracy.{dataset} is missing: "
-                    f"give an accuracy from 0 up to, not including, 1"
-                )
-            if dataset not in self.audit.lower_threshold_accuracy:
-                raise broken_rule(
-                    f"audit.lower_threshold_accuracy.{dataset} is missing: "
-                    f"give an accuracy from 0 up to, not including, 1"
-                )
+        for key, known in (
+            ("outcome.threshold_accuracy", self.outcome.threshold_accuracy),
+            ("audit.lower_threshold_accuracy", self.audit.lower_threshold_accuracy),
+        ):
+            for dataset in self.datasets:
+                if dataset not in known:
+                    raise broken_rule(
+                        f"{key}.{dataset} is missing: "
+                        f"give an accuracy from 0 up to, not including, 1"
+                    )
         return self
 
 

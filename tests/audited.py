@@ -9,7 +9,7 @@ import pandas as pd
 FASTER = {
     "claim": "faster",
     "statement": "Larger rates converge faster.",
-    "comparison": "0.3 against 0.1",
+    "comparison": "0.3 against 0.1 (MNIST)",
     "dataset": "mnist",
     "recipe": "core",
     "headline": 1,
@@ -35,7 +35,7 @@ CLAIMS = (
     {
         "claim": "unstable",
         "statement": "0.6 is unstable.",
-        "comparison": "0.6",
+        "comparison": "0.6 (Fashion-MNIST)",
         **{"dataset": "fashion_mnist", "recipe": "core", "headline": 1},
         **{"unit": "share", "quantity": "lost", "among": "all", "bound": 0.25},
         **{"effect": 70.0, "effect_low": 50.0, "effect_high": 75.0},

@@ -368,8 +368,9 @@ def test_a_loss_outside_of_the_run_is_refused(epoch: float) -> None:
     with pytest.raises(UserError) as told:
         failures(table, EPOCHS)
     assert str(told.value) == (
-        "networks.csv: a lost network has a lost_epoch that is not one of 1 to 10: "
-        "recreate it with: dvc repro audit/dvc.yaml"
+        f"networks.csv: a lost network has lost_epoch {epoch:g}, not one of 1 to 10: "
+        "if its recipe in params.yaml has epochs of its own, remove them; "
+        "then recreate the table with: make audit"
     )
 
 

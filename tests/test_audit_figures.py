@@ -379,7 +379,7 @@ def test_every_deciding_effect_is_a_mark_under_its_claim() -> None:
         1: ("0.2 against 0.1", 2.0, "o", "as the claim says"),
         2: ("0.3 against 0.1", pytest.approx(4.8), ">", "as the claim says"),
         4: ("0.2 against 0.1", 2.0, "o", "as the claim says"),
-        5: ("x, upper threshold", pytest.approx(-4.8), "<", "not as it says"),
+        5: ("x, steps to the upper threshold", pytest.approx(-4.8), "<", "not as it says"),
         6: ("y, after the last epoch", 0.1, "D", "equivalent"),
         7: ("0.1 to 0.4: above, share lost of those with a burst", 1, "hollow o", "open"),
     }

@@ -266,7 +266,7 @@ def test_claims_name_their_comparisons() -> None:
         "share of networks lost",
         "sparser_mnist": "0.384 against 0.1 (MNIST), active features",
         "sparser_fashion_mnist": "0.384 against 0.1 (Fashion-MNIST), active features",
-        "printed": "the numbers in the study's README and in its notebook, printed numbers",
+        "printed": "the numbers in the study's README are those of its notebook, printed numbers",
         "usable": "1e-05 (MNIST and Fashion-MNIST), share of networks that reach the threshold, "
         "against 80 %",
         "first_epoch": "0.384 against 0.1 (Fashion-MNIST), accuracy after the first epoch",

@@ -218,14 +218,14 @@ ROWS = {
         **{"kind": "fact", "table": "networks.csv", "quantity": ""},
         **{"dataset": FASHION, "recipes": "core core_steep", "seeds": "all"},
         "rates": "0.48 0.6 0.44 0.52 0.56",
-        **{"unit": "share", "margin": 20.0, "n": 0, "other_n": 0},
+        **{"unit": "", "n": 0, "other_n": 0},
         "result": "so",
     },
     ("printed", 0): {
         "statement": BY_KEY["printed"].statement,
-        "comparison": "the numbers in the study's README and in its notebook",
+        "comparison": "the numbers in the study's README are those of its notebook",
         **{"kind": "fact", "table": "", "dataset": "", "quantity": ""},
-        **{"unit": "share", "margin": 20.0, "n": 0, "other_n": 0},
+        **{"unit": "", "n": 0, "other_n": 0},
         "result": "not so",
     },
     ("noise", 0): {
@@ -391,7 +391,7 @@ def test_verdicts_are_told_in_a_table() -> None:
         "effect (95 % interval)": "0.2 against 0.1 (MNIST), test accuracy: "
         "+0.98 points (+0.93 to +1.03)",
         "p": "< 0.0001",
-        "halves": "same verdict in both",
+        "halves": "both as the whole",
     }
     assert rows_of(verdicts([better, split, printed, not_run])) == [
         decided,
@@ -399,8 +399,8 @@ def test_verdicts_are_told_in_a_table() -> None:
         {
             "claim": printed.claim.statement,
             "verdict": "**refuted**",
-            "effect (95 % interval)": "the numbers in the study's README and in its notebook: "
-            "not so",
+            "effect (95 % interval)": "the numbers in the study's README are those of its "
+            "notebook: not so",
             "p": "–",
             "halves": "–",
         },
@@ -624,7 +624,7 @@ def test_a_section_tells_every_comparison() -> None:
     assert (second["wins"], second["without lost networks"]) == ("90 %", "+1.01")
     assert rows_of(section(*alone("printed"))) == [
         compared(
-            "the numbers in the study's README and in its notebook",
+            "the numbers in the study's README are those of its notebook",
             *("printed numbers", "–", "not so", "–", "–", "–", "–", "–", "not so"),
         )
     ]

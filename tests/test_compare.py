@@ -251,3 +251,15 @@ def test_a_damaged_table_is_named(repository: Path, told: str) -> None:
     assert compare(repository, status=1) == (
         f"error: metrics/seeds.csv of workspace is damaged ({told}): recreate it with: dvc repro\n"
     )
+
+
+def test_a_damaged_table_of_a_revision_is_not_to_be_recreated(repository: Path) -> None:
+    path = repository / "metrics" / "seeds.csv"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    commit(repository, "Damaged")
+    path.write_bytes(whole)
+    assert compare(repository, status=1) == (
+        "error: metrics/seeds.csv of HEAD is damaged (No columns to parse from file): "
+        "name another revision\n"
+    )

@@ -284,23 +284,23 @@ def test_the_table_of_networks_has_every_epoch_until_they_are_lost(page: Page) -
 def test_a_verdict_unfolds_to_its_comparisons(page: Page) -> None:
     assert page.locator("#verdicts details.claim > summary").all_inner_texts() == [
         "undecided Larger rates converge faster.\n"
-        "0.3 against 0.1, lower threshold (MNIST): × 1.10 (× 0.70 or more)",
+        "0.3 against 0.1 (MNIST), steps to the lower threshold: × 1.10 (× 0.70 or more)",
         "supported 0.6 is unstable.\n"
-        "0.6, share lost (Fashion-MNIST), against 25 %: 95 % (75 to 100)",
+        "0.6 (Fashion-MNIST), share lost, against 25 %: 95 % (75 to 100)",
         "refuted The printed numbers are the notebook's.",
     ]
     assert cells(page, "#about-faster") == [
         ["recipe", "comparison", "effect", "95 % interval", "result"],
         [
-            *("core (decides)", "0.3 against 0.1, upper threshold (MNIST)"),
+            *("core (decides)", "0.3 against 0.1 (MNIST), steps to the upper threshold"),
             *("× 0.85", "× 0.80 to × 0.90", "better"),
         ],
         [
-            *("core (decides)", "0.3 against 0.1, lower threshold (MNIST)"),
+            *("core (decides)", "0.3 against 0.1 (MNIST), steps to the lower threshold"),
             *("× 1.10", "× 0.70 or more", "open"),
         ],
         [
-            *("clipped", "0.3 against 0.1, upper threshold (MNIST)"),
+            *("clipped", "0.3 against 0.1 (MNIST), steps to the upper threshold"),
             *("× 0.70", "× 0.60 to × 0.80", "better"),
         ],
     ]

@@ -7,7 +7,7 @@ from statsmodels.stats.nonparametric import samplesize_rank_compare_onetail
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
 from stages.audit.judging.statistics import POWER
-from stages.audit.judging.tested import NEVER, Bounded, Counted, Enough, Ranked, Scale
+from stages.audit.judging.tested import NEVER_ENOUGH, Bounded, Counted, Enough, Ranked, Scale
 
 POINTS, SHARE = Scale("points", 1, 0.5), Scale("share", 1, 20)
 LEVELS = (0.02, 0.03, 0.04)
@@ -61,7 +61,7 @@ def test_two_shares_need_what_their_test_needs() -> None:
 
 @pytest.mark.parametrize("sizes", [(0, 0, 1, 2), (1, 2, 0, 0)])
 def test_shares_of_no_networks_are_never_decided(sizes: tuple[int, int, int, int]) -> None:
-    assert Counted(SHARE, *sizes).enough(*LEVELS) == NEVER
+    assert Counted(SHARE, *sizes).enough(*LEVELS) == NEVER_ENOUGH
 
 
 def for_bound(share: float, bound: float, level: float) -> float:
@@ -76,7 +76,7 @@ def for_bound(share: float, bound: float, level: float) -> float:
     [
         (10, Enough(for_bound(0.5, 0.25, 0.02), np.inf, np.inf)),
         (2, Enough(np.inf, for_bound(0.1, 0.25, 0.03), np.inf)),
-        (5, NEVER),
+        (5, NEVER_ENOUGH),
     ],
 )
 def test_a_share_needs_what_the_side_of_its_bound_needs(count: int, expected: Enough) -> None:

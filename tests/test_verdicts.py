@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 from stages.audit.judging.claims import STEPS, TEST_ACCURACY, Claim, cells
 from stages.audit.judging.comparisons import Comparison, Difference, NoSurvivor
 from stages.audit.judging.statistics import NOTHING, Effect
-from stages.audit.judging.tested import NEVER, Bounded, Enough, Scale, Stated, Tested
+from stages.audit.judging.tested import NEVER_ENOUGH, Bounded, Enough, Scale, Stated, Tested
 from stages.audit.judging.verdicts import (
     Decision,
     Judged,
@@ -41,7 +41,7 @@ class Given(Tested):
     not_better: float = 1.0
     not_worse: float = 1.0
     as_claimed: bool = True
-    needs: Enough = NEVER
+    needs: Enough = NEVER_ENOUGH
 
     @property
     def sizes(self) -> tuple[int, int]:

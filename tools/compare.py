@@ -69,7 +69,8 @@ class Version:
                 return None  # an earlier audit gave a verdict for each recipe, by other rules
             return _checked(path, table)
         except (OSError, ValueError) as error:
-            raise self._damaged(path, error, "recreate it with: dvc repro") from None
+            command = "dvc repro" if path == NETWORKS[0] else "make audit"
+            raise self._damaged(path, error, f"recreate it with: {command}") from None
 
     def parameters(self) -> dict[str, Any]:
         """Read params.yaml without validating it; without the file there are no parameters.
@@ -81,10 +82,12 @@ class Version:
         try:
             return dict(YAML(typ="safe").load(self.text(path) or "{}"))
         except (YAMLError, OSError, TypeError, ValueError) as error:
-            raise self._damaged(path, error, f"restore it with git restore {path}") from None
+            raise self._damaged(path, error, f"restore it with: git restore {path}") from None
 
     def _damaged(self, path: str, error: Exception, remedy: str) -> UserError:
         reason = " ".join(str(error).split())
+        if self.name != WORKSPACE:
+            remedy = "name another revision"
         return UserError(f"{path} of {self.name} is damaged ({reason}): {remedy}")
 
 

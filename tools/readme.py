@@ -47,7 +47,7 @@ def results(grid: pd.DataFrame) -> str:
 
 
 def verdicts(page: str) -> str:
-    """Lay out the claims, each with a link to its section, their verdicts and their effects.
+    """Count the verdicts, then lay out the claims, each with a link to its section, and its effect.
 
     Args:
         page: metrics/claims.md.
@@ -55,14 +55,14 @@ def verdicts(page: str) -> str:
     Raises:
         UserError: It has no table.
     """
-    table = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)
-    if table is None:
+    found = re.search(r"^(Of \d+ claims, .*)\n\n((?:^\|.*\n)+)", page, re.MULTILINE)
+    if found is None:
         raise UserError("metrics/claims.md has no table of claims: recreate it with: make audit")
-    header, _, *lines = table[0].splitlines()
+    header, _, *lines = found[2].splitlines()
     names, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (header, *lines))
     shown = pd.DataFrame(rows, columns=names).iloc[:, :3]
     shown["claim"] = [f"[{claim}](metrics/claims.md#{anchor(claim)})" for claim in shown["claim"]]
-    return shown.to_markdown(index=False, disable_numparse=True)
+    return f"{found[1]}\n\n{shown.to_markdown(index=False, disable_numparse=True)}"
 
 
 def anchor(heading: str) -> str:

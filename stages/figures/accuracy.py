@@ -64,7 +64,6 @@ def count_lost(axes: Axes, seeds: pd.DataFrame, rates: Sequence[Rate]) -> None:
             textcoords="offset points",
             ha="center",
             fontsize=8,
-            color=rate.colour,
         )
 
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from stages.figures.rates import MARKS, Rate, draw_seeds, explained, key, mark, rates_of
+from stages.common.tables import OUTCOMES
+from stages.figures.rates import MARKS, Rate, draw_seeds, explained, mark, rates_of
 from stages.figures.study import RANK, SPARSITY, Study, of_dataset
 from stages.figures.theme import (
     WIDTH,
@@ -116,7 +118,8 @@ def plateau(study: Study, theme: Theme) -> Figure:
         )
     columns[0].set_ylabel(f"{QUANTITIES[SPARSITY]}, hidden layer {study.layers[-1]}")
     caption = explained(measured, *MARKS, ("", PLATEAU_CAPTION))
-    handles = [key(rate, rate.name, line=False) for rate in rates]
+    ended = [min(rate.rows(measured)["outcome"], key=OUTCOMES.index) for rate in rates]
+    handles = [Line2D([], [], **mark(*each)) for each in zip(rates, ended, strict=True)]
     legend_below(figure, handles, caption, theme, ncols=6)
     headed(figure, "Feature sparsity by training loss")
     return figure

@@ -17,7 +17,7 @@ ABOVE = (
 )
 BELOW = (
     "×: a network is lost (2×: two). Below: each line is one lost network; steps count from the "
-    "burst that began its breakdown."
+    "one at which its breakdown began."
 )
 SENTENCES = (
     ("", ABOVE),

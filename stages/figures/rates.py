@@ -96,13 +96,13 @@ def explained(seeds: pd.DataFrame, *sentences: tuple[str, str]) -> str:
     return " ".join(sentence for kind, sentence in sentences if kind in found)
 
 
-def key(rate: Rate, name: str, *, line: bool = True, marks: bool = True) -> Line2D:
-    """Make a rate's entry for a legend, with the line or the marks that stand for it."""
+def key(rate: Rate, name: str, *, marks: bool = True) -> Line2D:
+    """Make a rate's entry for a legend: its line, with or without marks."""
     return Line2D(
         [],
         [],
         color=rate.colour,
-        linestyle=rate.dashes if line else "None",
+        linestyle=rate.dashes,
         marker=rate.marker if marks else "None",
         markersize=4,
         label=name,

@@ -46,7 +46,6 @@ def draw_sharpness(axes: Axes, rate: Rate, diagnostics: pd.DataFrame) -> None:
         textcoords="offset points",
         ha="right",
         fontsize=7.5,
-        color=rate.colour,
     )
 
 

@@ -68,6 +68,9 @@ class Theme:
     muted: str
     """Axes, captions, whatever is not data."""
     grid: str
+    blue: str
+    orange: str
+    """These two follow Okabe and Ito, so that readers who confuse hues can tell them apart."""
     endings: tuple[str, str, str, str]
     """Trained, undertrained, collapsed, exploded: the worse, the further from the background in
     lightness."""
@@ -83,6 +86,8 @@ LIGHT = Theme(
     text="#1f2328",
     muted="#59636e",
     grid="#e4e8ec",
+    blue="#0072b2",
+    orange="#c2500a",
     endings=("#d3dae1", "#56a5e0", "#7d8791", "#2b3036"),
 )
 DARK = Theme(
@@ -91,6 +96,8 @@ DARK = Theme(
     text="#f0f6fc",
     muted="#9198a1",
     grid="#262c36",
+    blue="#56b4e9",
+    orange="#f0a33a",
     endings=("#363d47", "#3f8fd6", "#8a939d", "#e3e9ef"),
 )
 THEMES = (LIGHT, DARK)

@@ -17,8 +17,8 @@ CAPTION = (
     "half and nine tenths are lost. The axis of the learning rate is logarithmic."
 )
 SEPARATED = (
-    " Where networks are lost at the largest rate alone (“separated”), no curve can be fitted: a "
-    "block shows between which rates the share rises."
+    " Where losses begin at one rate and every network is lost beyond it (“separated”), no curve "
+    "can be fitted: a block shows between which rates the share rises."
 )
 HEADS = ("dataset", "recipe", "networks", "lost", "10 % lost at", "50 %", "90 %", "fit")
 

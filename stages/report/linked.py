@@ -21,7 +21,7 @@ from stages.report.chart import (
     plain_axis,
     share_axis,
 )
-from stages.report.look import CROSS, MUTED
+from stages.report.look import CROSS, MUTED, TEXT
 from stages.report.networks import Networks, networks_of
 from stages.report.page import Section
 
@@ -248,7 +248,12 @@ def bounds(networks: Networks) -> list[Panel]:
     names = levels.mark_text(align="left", dx=4, fontSize=10)
     return [
         levels.mark_rule(strokeDash=[2, 3], strokeWidth=1.3).encode(y=log_axis("level")),
-        names.encode(x=alt.value("width"), y=log_axis("named_at"), text="label:N"),
+        names.encode(
+            x=alt.value("width"),
+            y=log_axis("named_at"),
+            text="label:N",
+            color=alt.value(TEXT),
+        ),
     ]
 
 

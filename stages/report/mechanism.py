@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from stages.audit.drawing.mechanism import NAMES, falling
+from stages.audit.drawing.mechanism import falling, first_rates, named
 from stages.audit.judging.mechanism import ARMS
 from stages.figures.theme import title
 from stages.report.chart import Chart, Key, Panel, Table, log_axis, number, share_axis
-from stages.report.look import colour_of_rate
+from stages.report.look import TEXT, colour_of_rate
 
 SHOWN = (
     *("smallest", "small", "large_batch"),
@@ -26,9 +26,9 @@ CAPTION = (
     "A line is a way to train: the medians of its networks that were not lost; a mark is one "
     "epoch. Losses have logarithmic axes. In the third chart training goes from left to right, and "
     "the line that lies lower has fewer active features at the same training loss; epochs whose "
-    "loss has risen are left out, but for the last. Dashed: other batches. Colour: the rate, or "
-    "between two where one follows the other. A number at the end of a line is then how many "
-    "epochs the first rate lasted."
+    "loss has risen are left out, but for the last. Dashed: other batches. Colour: the rate; if a "
+    "smaller one follows, a colour between the two, and the number at the end of the line says "
+    "how many epochs the first one lasted."
 )
 HEADS = (
     *("recipe", "networks", "lost", "training loss at the end (nats)"),
@@ -49,9 +49,8 @@ def mechanism(
     """
     ended = networks.loc[networks["dataset"] == dataset, ["recipe", "seed", "outcome"]]
     here = epochs[epochs["dataset"] == dataset].merge(ended, on=["recipe", "seed"])
-    first = here.groupby("recipe")["learning_rate"].first()
-    rates = {str(arm): float(rate) for arm, rate in first.items()}
-    names = named(rates)
+    rates = first_rates(here)
+    names = named(rates, SHOWN)
     colours = coloured(rates, grid)
     kept = here[(here["outcome"] != "lost") & here["recipe"].isin(names)]
     medians = kept.groupby(["recipe", "epoch"])[MEASURES].median().reset_index()
@@ -65,7 +64,7 @@ def mechanism(
         f"the ways to train on {title(dataset)}",
         CAPTION,
         [
-            panel("training loss (nats)", colours, by_epoch, log_axis("train_loss")),
+            numbered(panel("training loss (nats)", colours, by_epoch, log_axis("train_loss"))),
             numbered(panel("active features", colours, by_epoch, active)),
             numbered(
                 panel("active features, by training loss", colours, by_loss(), active),
@@ -76,12 +75,6 @@ def mechanism(
         Table(HEADS, [row(arm, name, ended, medians) for arm, name in names.items()]),
         key=[Key(name, colours[arm], arm in DASHED) for arm, name in names.items()],
     )
-
-
-def named(rates: Mapping[str, float]) -> dict[str, str]:
-    """Name each arm in `rates` by the rate that it begins with."""
-    others = {arm: rates.get(arm, math.nan) for arm in ("small", "large")}
-    return {arm: NAMES[arm].format(rate=rates[arm], **others) for arm in SHOWN if arm in rates}
 
 
 def coloured(rates: Mapping[str, float], grid: Sequence[float]) -> dict[str, str]:
@@ -143,7 +136,7 @@ def numbered(lines: alt.Chart, shown: str = "true") -> Panel:
     return alt.layer(
         lines.transform_filter(shown),
         numbers.mark_text(align="left", dx=5, fontSize=10).encode(
-            x=drawn.x, y=drawn.y, color=drawn.color, text="lasted:N"
+            x=drawn.x, y=drawn.y, color=alt.value(TEXT), text="lasted:N"
         ),
     )
 

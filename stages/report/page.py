@@ -9,6 +9,7 @@ import jinja2
 import pandas as pd
 import vl_convert
 
+from stages.audit.judging.comparisons import listed
 from stages.figures.rates import rates_of
 from stages.figures.study import Study, of_dataset
 from stages.figures.theme import LIGHT, title
@@ -43,7 +44,7 @@ def page(study: Study, sections: Iterable[Section]) -> str:
     return environment.get_template("page.html").render(
         sections=list(sections),
         networks=len(study.seeds),
-        datasets=" and ".join(title(dataset) for dataset in study.datasets),
+        datasets=listed(title(dataset) for dataset in study.datasets),
         seeds=study.seeds["seed"].nunique(),
         epochs=int(study.history["epoch"].max()),
         findings=[finding(study, dataset) for dataset in study.datasets],

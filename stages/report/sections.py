@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from stages.audit.judging.sentences import tally
 from stages.figures.study import Study
 from stages.figures.theme import title
 from stages.report.chart import Chart
@@ -18,13 +19,13 @@ from stages.report.verdicts import claims
 CLAIMS = "claims.csv"
 NETWORKS, EPOCHS = "audit/networks.csv", "audit/epochs.csv"
 FAILURE = ("audit/failure.csv", "audit/failure_shares.csv", "audit/failure_curves.csv")
-ENDS = "The final accuracy of every network of the study, and when networks were lost."
-LOST = "The share of the audit's networks that are lost by the last epoch, by recipe."
-RUNGS = (
+ENDS_TEXT = "The final accuracy of every network of the study, and when networks were lost."
+LOST_TEXT = "The share of the audit's networks that are lost by the last epoch, by recipe."
+LADDER_TEXT = (
     "What happens when the choices of the published study are reversed one at a time. These are "
     "networks of the audit, which has other seeds than the study."
 )
-ARMS = (
+ARMS_TEXT = (
     "Networks that spend more epochs at a large rate, before it decays, against networks that "
     "never do. If large steps made features sparse only because they hold the training loss up, "
     "the lines in the third chart would meet."
@@ -34,19 +35,20 @@ ARMS = (
 def sections(study: Study, audit: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     """Make all sections of the study, and those sections of the audit whose tables exist."""
     if CLAIMS in audit:
-        listed = {"claims": claims(audit[CLAIMS])}
-        yield Section("verdicts", "The published claims, judged", "verdicts.html", listed)
-    yield charts("ends", "How the networks end", ENDS, {"": ends(study)}, unfolded=True)
+        judged = claims(audit[CLAIMS])
+        content = {"claims": judged, "tally": tally(claim["verdict"] for claim in judged)}
+        yield Section("verdicts", "The published claims, judged", "verdicts.html", content)
+    yield charts("ends", "How the networks end", ENDS_TEXT, {"": ends(study)}, unfolded=True)
     for dataset in study.datasets:
         yield linked_section(study, dataset)
     if all(name in audit for name in FAILURE):
         drawn = {"": failure(*(audit[name] for name in FAILURE))}
-        yield charts("failure", "At which rates networks are lost", LOST, drawn, unfolded=True)
+        yield charts("failure", "At which rates networks are lost", LOST_TEXT, drawn, unfolded=True)
     grid = study.seeds.loc[study.seeds["role"] == "grid", "learning_rate"].unique().tolist()
     if NETWORKS in audit:
         networks = audit[NETWORKS]
         drawn = {title(each): ladder(networks, each, grid) for each in networks["dataset"].unique()}
-        yield charts("ladder", "The ladder from the published protocol", RUNGS, drawn)
+        yield charts("ladder", "The ladder from the published protocol", LADDER_TEXT, drawn)
     if NETWORKS in audit and EPOCHS in audit and len(audit[EPOCHS]):
         epochs = audit[EPOCHS]
         drawn = {
@@ -54,7 +56,7 @@ def sections(study: Study, audit: Mapping[str, pd.DataFrame]) -> Iterator[Sectio
             for each in epochs["dataset"].unique()
         }
         yield charts(
-            "mechanism", "Large steps, or too little training?", ARMS, drawn, unfolded=True
+            "mechanism", "Large steps, or too little training?", ARMS_TEXT, drawn, unfolded=True
         )
 
 

@@ -11,7 +11,7 @@ from stages.figures.read_study import study_tables
 from stages.figures.study import Study
 
 CLAIMS = (
-    texts("claim", "statement", "dataset", "recipe", "quantity", "comparison", "unit", "result")
+    texts("claim", "statement", "recipe", "quantity", "comparison", "among", "unit", "result")
     | texts("verdict", "lower_half", "upper_half")
     | {"headline": "int64"}
     | numbers("bound", "decides")

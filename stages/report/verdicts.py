@@ -9,7 +9,6 @@ import pandas as pd
 from stages.audit.drawing.effects import LOOKS, TICKS, label, look_of, reach
 from stages.audit.judging.claims import CLAIMS
 from stages.audit.judging.rungs import named
-from stages.figures.theme import DATASET_TITLES
 from stages.report.chart import UNKNOWN, Chart, Key, Panel, Table, known
 from stages.report.look import GRID, MUTED, TEXT, both
 
@@ -67,7 +66,7 @@ def told(row: pd.Series) -> str:
     """Write a comparison and its effect."""
     against = f", against {100 * row['bound']:.0f} %" if known(row["bound"]) else ""
     within = interval(row)
-    return f"{compared(row)}{against}: {effect(row)}" + f" ({within})" * (within != UNKNOWN)
+    return f"{label(row)}{against}: {effect(row)}" + f" ({within})" * (within != UNKNOWN)
 
 
 def halves(row: pd.Series) -> str:
@@ -93,20 +92,11 @@ def line(row: pd.Series) -> list[str]:
     recipe = str(row["recipe"])
     return [
         named(recipe) + " (decides)" * (row["headline"] == 1),
-        compared(row) if known(row["comparison"]) else UNKNOWN,
+        label(row) if known(row["comparison"]) else UNKNOWN,
         effect(row),
         interval(row),
         str(row["result"]),
     ]
-
-
-def compared(row: pd.Series) -> str:
-    """Name a comparison, and its dataset where the label does not."""
-    named = label(row)
-    if not known(row["dataset"]):
-        return named
-    datasets = [DATASET_TITLES.get(each, each) for each in str(row["dataset"]).split()]
-    return named if any(each in named for each in datasets) else f"{named} ({', '.join(datasets)})"
 
 
 def effect(row: pd.Series) -> str:
@@ -122,7 +112,7 @@ def written(row: pd.Series, column: str) -> str:
     value = float(row[column]) + (100 * row["bound"] if known(row["bound"]) else 0)
     if math.isnan(value):
         return UNKNOWN
-    return in_unit(row)[0].format(value).replace("inf", "∞").replace("-", MINUS)
+    return in_unit(row)[0].format(value).replace("-", MINUS)
 
 
 def in_unit(row: pd.Series) -> tuple[str, str]:
@@ -135,7 +125,7 @@ def forest(name: str, rows: pd.DataFrame, evidence: Table) -> Chart:
     limit = reach(rows)
     drawn = rows[["result"]].assign(
         **{end: rows[end].clip(-limit, limit) for end in ENDS},
-        compared=[compared(row) for _, row in rows.iterrows()],
+        compared=[label(row) for _, row in rows.iterrows()],
         effect=[effect(row) for _, row in rows.iterrows()],
         look=[look_of(result).name for result in rows["result"]],
     )

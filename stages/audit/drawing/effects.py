@@ -1,6 +1,8 @@
 """The effects behind the verdicts, with their intervals: a forest plot, claim by claim."""
 
 import re
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from stages.figures.theme import LIGHT, WIDTH, Theme, headed, legend_below
+from stages.figures.theme import WIDTH, Theme, headed, legend_below
 
 ROW_INCHES, FRAME_INCHES = 0.175, 1.5
 MOST = 50
@@ -23,11 +25,12 @@ LISTED = r"([\d.]+)(?:, [\d.]+)+ and ([\d.]+)"
 """A list of at least three numbers."""
 ANY = "all"
 NOTES = {
-    ("steps_to_threshold", ANY): ", upper threshold",
-    ("steps_to_lower_threshold", ANY): ", lower threshold",
+    ("steps_to_threshold", ANY): ", steps to the upper threshold",
+    ("steps_to_lower_threshold", ANY): ", steps to the lower threshold",
     ("burst first", "lost"): ", share of the lost that broke down with a burst",
     ("lost", "burst"): ", share lost of those with a burst",
     ("lost", ANY): ", share lost",
+    ("learned", ANY): ", share that reach the threshold",
     ("matched_test_accuracy", ANY): ", test accuracy",
     ("matched_feature_sparsity", ANY): ", active features",
     ("last", ANY): ", after the last epoch",
@@ -36,7 +39,8 @@ NOTES = {
 adds."""
 CAPTION = (
     "Mark and bar: the effect and its 95 % bootstrap interval, in margins: the smallest difference "
-    "that matters (shaded). Effects to the right support the claim; where it says that something "
+    "that matters (shaded); of a share with a bound, the distance from the bound, which lies at 0. "
+    "Effects to the right support the claim; where it says that something "
     "depends, those on either side do. Beyond one margin the axis is "
     "logarithmic; an arrow lies off it, as where most networks of a cell are lost. A claim without "
     "marks rests on those above, or on no measurement."
@@ -50,12 +54,7 @@ class Look(NamedTuple):
     results: tuple[str, ...]
     mark: str
     fill: Literal["full", "none"]
-    colours: tuple[str, str]
-    """On a light and on a dark background."""
-
-    def colour(self, theme: Theme) -> str:
-        """Choose the one for a theme's background."""
-        return self.colours[0 if theme == LIGHT else 1]
+    colour: Callable[[Theme], str]
 
     def drawn(self, theme: Theme) -> dict[str, Any]:
         """How a mark is drawn, besides its shape."""
@@ -69,17 +68,17 @@ LOOKS = (
         ("better", "differs", "above", "so"),
         "o",
         "full",
-        ("#0072b2", "#56b4e9"),
+        attrgetter("blue"),
     ),
     Look(
         "not as it says",
         ("worse", "not better", "below", "not so"),
         "s",
         "full",
-        ("#c2500a", "#f0a33a"),
+        attrgetter("orange"),
     ),
-    Look("equivalent", ("equivalent",), "D", "full", ("#59636e", "#9198a1")),
-    Look("open", (), "o", "none", ("#59636e", "#9198a1")),
+    Look("equivalent", ("equivalent",), "D", "full", attrgetter("muted")),
+    Look("open", (), "o", "none", attrgetter("muted")),
 )
 """The last one is that of all other results."""
 

@@ -8,13 +8,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from stages.audit.judging.rungs import named
-from stages.figures.theme import LIGHT, WIDTH, Theme, captioned, percent_axis, plain, title
+from stages.figures.theme import WIDTH, Theme, captioned, percent_axis, plain, title
 
 LOOKS = {"core": ("-", "o"), "clipped": ("--", "s"), "warmup_cosine": ("-.", "D")}
 """Recipe → dashes and mark; in the order of the legend."""
-COLOURS = {"clipped": ("#c2500a", "#f0a33a"), "warmup_cosine": ("#0072b2", "#56b4e9")}
-"""Recipe → its colour on a light and on a dark background; core has the colour of text. The hues
-follow Okabe and Ito, so that readers who confuse hues can tell them apart."""
 ORDER = {recipe: place for place, recipe in enumerate(LOOKS)}
 APART = {"core": 0.994, "clipped": 1.0, "warmup_cosine": 1.006}
 """Recipe → factor by which its marks are shifted at rates that other recipes have as well."""
@@ -73,9 +70,8 @@ def failure(
 
 
 def recipe_colour(recipe: str, theme: Theme) -> str:
-    """Choose a recipe's colour."""
-    light, dark = COLOURS.get(recipe, (theme.text, theme.text))
-    return light if theme == LIGHT else dark
+    """Choose a recipe's colour; core has that of text."""
+    return {"clipped": theme.orange, "warmup_cosine": theme.blue}.get(recipe, theme.text)
 
 
 def draw_recipe(
@@ -106,13 +102,14 @@ def told(fit: "pd.Series[float]") -> str:
     """Say for the legend at which rate a recipe loses half of its networks."""
     name = named(str(fit["recipe"]))
     half, low, high = (fit[f"rate_50{end}"] for end in ("", "_low", "_high"))
+    if pd.notna(half):
+        ends = " to ".join("…" if pd.isna(end) else f"{end:#.3g}" for end in (low, high))
+        return f"{name}\nhalf lost: {half:#.3g}\n({ends})"
     if pd.isna(high):
         return f"{name}\nhalf lost: beyond {fit['largest_rate']:g}"
     if pd.isna(low):
         return f"{name}\nhalf lost: below {high:.3g}"
-    if pd.isna(half):
-        return f"{name}\nhalf lost: between\n{low:.3g} and {high:.3g}"
-    return f"{name}\nhalf lost: {half:#.3g}\n({low:#.3g} to {high:#.3g})"
+    return f"{name}\nhalf lost: between\n{low:.3g} and {high:.3g}"
 
 
 def first_rate(shares: pd.DataFrame) -> float:

@@ -27,7 +27,7 @@ CHANGED = {
     "clipped": "core + clipping",
     "warmup_cosine": "core + warm-up, cosine",
 }
-"""Rung → what it changes of the one before it."""
+"""Rung → what it changes, of the one before it or of core."""
 COLUMNS = 3
 PANEL_INCHES = 2.4
 ROOM = 0.3

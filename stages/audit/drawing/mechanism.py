@@ -1,6 +1,6 @@
 """Active features against the training loss, along training: one line per arm of the mechanism."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,9 +89,7 @@ def mechanism(
     datasets = list(networks["dataset"].unique())
     alive = networks.loc[networks["outcome"] != "lost", ["dataset", "recipe", "seed"]]
     kept = epochs.merge(alive, on=list(alive.columns))
-    first = kept.groupby("recipe")["learning_rate"].first()
-    rates = {str(arm): float(rate) for arm, rate in first.items()}
-    colours = Colours(rates, grid, theme)
+    colours = Colours(first_rates(kept), grid, theme)
     figure = Figure(figsize=(WIDTH, 5))
     panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True)[0]
     for axes, dataset in zip(panels, datasets, strict=True):
@@ -162,8 +160,23 @@ def ends(arm: str, colour: str, theme: Theme) -> tuple[Line2D, ...]:
 
 def name_arms(figure: Figure, colours: Colours) -> None:
     """Name the arms below everything, under the caption."""
-    known = {name: colours.rates.get(name, np.nan) for name in ("small", "large")}
-    shown = [arm for arm in ARMS if arm in colours.rates]
-    handles = [ends(arm, colours.last(arm), colours.theme) for arm in shown]
-    labels = [NAMES[arm].format(rate=colours.rates[arm], **known) for arm in shown]
+    names = named(colours.rates, ARMS)
+    handles = [ends(arm, colours.last(arm), colours.theme) for arm in names]
+    labels = [*names.values()]
     legend_below(figure, handles, CAPTION, colours.theme, labels=labels, ncols=2, handlelength=3)
+
+
+def first_rates(epochs: pd.DataFrame) -> dict[str, float]:
+    """Look up the learning rate that each arm begins with.
+
+    Args:
+        epochs: Of epochs.csv.
+    """
+    first = epochs.groupby("recipe")["learning_rate"].first()
+    return {str(arm): float(rate) for arm, rate in first.items()}
+
+
+def named(rates: Mapping[str, float], arms: Iterable[str]) -> dict[str, str]:
+    """Name those of the arms that have a first rate by it."""
+    known = {arm: rates.get(arm, np.nan) for arm in ("small", "large")}
+    return {arm: NAMES[arm].format(rate=rates[arm], **known) for arm in arms if arm in rates}

@@ -21,7 +21,7 @@ from stages.audit.judging.evidence import Evidence, Side
 from stages.audit.judging.read_tables import last_layer
 from stages.audit.judging.rungs import CORE, RUNGS
 from stages.audit.judging.statistics import NOTHING, Effect
-from stages.audit.judging.tested import Bounded, Tested
+from stages.audit.judging.tested import Counted, Ranked, Stated, Tested
 from stages.audit.judging.verdicts import (
     P_VALUES,
     Corrected,
@@ -57,7 +57,7 @@ CLAIMS_COLUMNS = [
 ]
 CHANGES_COLUMNS = [
     *("claim", "before", "after", "comparison"),
-    *PLACES,
+    *(name for name in PLACES if name != "bound"),
     *("p_difference", "corrected_p_difference"),
     *EFFECTS,
     *("survivors_effect", "changes"),
@@ -193,8 +193,8 @@ def _rates(side: Side, evidence: Evidence) -> str:
 def _counts(tested: Tested) -> dict[str, Any]:
     size, other = tested.sizes
     return {
-        "unit": tested.scale.unit,
-        "margin": np.nan if isinstance(tested, Bounded) else tested.scale.margin,
+        "unit": "" if isinstance(tested, Stated) else tested.scale.unit,
+        "margin": tested.scale.margin if isinstance(tested, Ranked | Counted) else np.nan,
         "n": size,
         "other_n": other,
         "arrangements": math.comb(size + other, size) if size and other else np.nan,

@@ -326,7 +326,7 @@ class Matched(Comparison):
 
     @property
     def label(self) -> str:
-        return f"{ARMS[self.arm]}, against {ARMS[self.against]} ({titled(self.dataset)})"
+        return f"{ARM_NAMES[self.arm]}, against {ARM_NAMES[self.against]} ({titled(self.dataset)})"
 
     @property
     def quantity_name(self) -> str:
@@ -355,7 +355,7 @@ class Matched(Comparison):
         return Ranked(scale, ours, theirs, ours, theirs, WHEN[found.when])
 
 
-ARMS: Mapping[str, str] = {
+ARM_NAMES: Mapping[str, str] = {
     "small": "0.1 throughout",
     "large_1": "0.384 for 1 epoch then 0.1",
     "large_5": "0.384 for 5 epochs then 0.1",
@@ -425,7 +425,7 @@ class SameNumbers(Comparison):
 
     @property
     def label(self) -> str:
-        return "the numbers in the study's README and in its notebook"
+        return "the numbers in the study's README are those of its notebook"
 
     @property
     def quantity_name(self) -> str:
@@ -484,5 +484,5 @@ def on_datasets(side: Side) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """Write a list for readers: a, b and c."""
-    *most, last = names
+    *most, last = [*names] or [""]
     return f"{', '.join(most)} and {last}" if most else last

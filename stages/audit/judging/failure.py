@@ -36,7 +36,7 @@ CONFIDENCE = 0.95
 ROUNDING = 1e-9
 """A probability this far outside an interval still counts as inside, because of rounding."""
 
-PLACE = ["dataset", "recipe"]
+WHICH_FIT = ["dataset", "recipe"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -73,10 +73,13 @@ class Losses:
             UserError: The lost_epoch of a lost network is missing, or is not one of the epochs.
         """
         lost = networks["outcome"] == "lost"
-        if not networks.loc[lost, "lost_epoch"].isin(range(1, epochs + 1)).all():
+        known = networks["lost_epoch"].isin(range(1, epochs + 1))
+        if not known[lost].all():
             raise UserError(
-                f"networks.csv: a lost network has a lost_epoch that is not one of 1 to {epochs}: "
-                "recreate it with: dvc repro audit/dvc.yaml"
+                f"networks.csv: a lost network has lost_epoch "
+                f"{networks.loc[lost & ~known, 'lost_epoch'].iloc[0]:g}, not one of 1 to {epochs}: "
+                f"if its recipe in params.yaml has epochs of its own, remove them; "
+                f"then recreate the table with: make audit"
             )
         when = networks["lost_epoch"].where(lost, epochs + 1)
         counted = pd.crosstab(networks["learning_rate"], when)
@@ -330,7 +333,7 @@ def failures(networks: pd.DataFrame, epochs: int) -> dict[tuple[str, str], Failu
     Returns:
         Dataset and family → what was found.
     """
-    places = _families(networks).groupby(PLACE, sort=False)
+    places = _families(networks).groupby(WHICH_FIT, sort=False)
     return {
         (str(dataset), str(recipe)): failure(rows, epochs, seed)
         for seed, ((dataset, recipe), rows) in enumerate(places)
@@ -374,7 +377,8 @@ def observed(networks: pd.DataFrame) -> pd.DataFrame:
         high, the ends of Wilson's 95 % interval.
     """
     chosen = _families(networks)
-    lost = (chosen["outcome"] == "lost").groupby([chosen[key] for key in (*PLACE, "learning_rate")])
+    chosen = chosen.assign(lost=chosen["outcome"] == "lost")
+    lost = chosen.groupby([*WHICH_FIT, "learning_rate"])["lost"]
     table = lost.agg(networks="size", lost="sum").reset_index()
     low, high = proportion_confint(
         table["lost"], table["networks"], alpha=1 - CONFIDENCE, method="wilson"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from stages.audit.judging.failure import PLACE, ROUNDING, SHARES, Failure, Fitted, ratio
+from stages.audit.judging.failure import ROUNDING, SHARES, WHICH_FIT, Failure, Fitted, ratio
 from stages.audit.judging.rungs import CORE
 
 HALF = 0.5
@@ -87,7 +87,7 @@ def curves_table(found: Mapping[tuple[str, str], Failure]) -> pd.DataFrame:
     for place, each in found.items():
         rates = np.geomspace(each.losses.rates[0], each.losses.rates[-1], POINTS)
         rows += [[*place, *point] for point in each.share_lost(rates).itertuples(index=False)]
-    return pd.DataFrame(rows, columns=[*PLACE, "learning_rate", "share", "low", "high"])
+    return pd.DataFrame(rows, columns=[*WHICH_FIT, "learning_rate", "share", "low", "high"])
 
 
 def _with_ends(name: str, value: float, low: float, high: float) -> dict[str, float]:

@@ -34,7 +34,7 @@ NETWORK = PLACE | {"seed": "int64"}
 NETWORKS = (
     NETWORK
     | texts("outcome")
-    | numbers("lost_epoch", "lost_step")
+    | numbers("lost_epoch")
     | texts("lost_how")
     | numbers("began_with_burst", "steps_to_threshold", "steps_to_lower_threshold")
     | numbers("peak_gradient_norm", "first_epoch_accuracy", "validation_accuracy")
@@ -44,7 +44,7 @@ NETWORKS = (
 EPOCHS = (
     NETWORK
     | {"epoch": "int64"}
-    | numbers("train_loss", "test_accuracy", "validation_accuracy")
+    | numbers("train_loss", "test_accuracy")
     | numbers("feature_sparsity", "effective_rank", "parameter_norm")
 )
 FAILURE = (

@@ -9,7 +9,7 @@ import pandas as pd
 from stages.audit.judging import published
 from stages.audit.judging.changes import Change
 from stages.audit.judging.claims import SEEDS
-from stages.audit.judging.comparisons import ARMS, listed, titled
+from stages.audit.judging.comparisons import ARM_NAMES, listed, titled
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.rounding import rounding, sentence
 from stages.audit.judging.rungs import CORE, RUNGS, named
@@ -20,6 +20,7 @@ from stages.audit.judging.sentences import (
     number,
     p_text,
     quantity,
+    tally,
     verdict_sentence,
     with_interval,
 )
@@ -29,8 +30,8 @@ from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, ne
 INTRODUCTION = """\
 # The published claims, judged
 
-No verdict here is written by hand. `make audit` trains the networks, and rules that were fixed
-before any of them was trained decide: [the protocol](../docs/audit-protocol.md) explains them,
+No verdict here is written by hand. `make audit` trains the networks, and rules decide that were
+fixed before any of these was measured: [the protocol](../docs/audit-protocol.md) explains them,
 [one file](../stages/audit/judging/claims.py) states them in code.
 
 """
@@ -49,8 +50,8 @@ seeds alone. The sections below say how many each comparison has.
 **Words.** *Supported*: every comparison of the claim came out as it says. *Refuted*: at least one
 came out the other way round, or the networks exclude a gain large enough to matter. *Equivalent*:
 every difference is smaller than what matters: 0.2 points of accuracy on MNIST, 0.5 on
-Fashion-MNIST, a tenth of the steps, a point of active features, 20 points of the share of networks.
-*Undecided*: after correction for the number of claims nothing is significant; it is no verdict.
+Fashion-MNIST, a factor of 1.1 in the steps, a point of active features, 20 points of the share of
+networks. *Undecided*: after correction for the number of claims nothing is significant.
 *Effect*: of the comparison that decides, with its 95 % confidence interval. *p*: the probability of
 a result at least this clear if the verdict were only just wrong, corrected likewise; below 0.05 it
 counts. Only just wrong means: for *supported*, there is no difference; for *refuted*, the gain is
@@ -115,9 +116,7 @@ as the claim says. The heading of a p names the hypothesis that is tested: a sma
 it. For a share and a bound, a small first p says that the share lies above the bound, a small
 second p that it lies below.
 """
-FOR_THE_REFEREE = """\
-*Statistical details.* {tests} {verdicts}
-"""
+FOR_THE_REFEREE = "*Statistical details.*"
 RANKED = (
     "Exact unpaired permutation tests of the rank sum, two-sided for a difference, one-sided for "
     "the margin."
@@ -145,6 +144,7 @@ def report(
     parts = [
         INTRODUCTION,
         scope(evidence),
+        tally(each.decision.verdict for each in judged) + "\n\n",
         verdicts(judged),
         mind(judged, needed),
         "\n## What was run\n\nNetworks lost, of networks trained:\n\n",
@@ -169,9 +169,7 @@ def scope(evidence: Evidence) -> str:
     per_cell = core.groupby(["dataset", "learning_rate"]).size()
     fewest = int(per_cell.min()) if len(per_cell) else 0
     names = [titled(str(name)) for name in evidence.networks["dataset"].unique()]
-    text = SCOPE.format(
-        datasets=" and ".join(names), networks=len(evidence.networks), per_cell=fewest
-    )
+    text = SCOPE.format(datasets=listed(names), networks=len(evidence.networks), per_cell=fewest)
     return (PROVISIONAL.format(seeds=fewest) if fewest < SEEDS else "") + text
 
 
@@ -198,7 +196,7 @@ def _halves(judged: Judged) -> str:
     if not judged.members or _arithmetic(judged):
         return "–"
     if judged.lower == judged.upper == judged.decision.verdict:
-        return "same verdict in both"
+        return "both as the whole"
     return f"{judged.lower}, {judged.upper}"
 
 
@@ -243,11 +241,11 @@ def ends(evidence: Evidence) -> str:
 
 def mechanism_losses(networks: pd.DataFrame) -> str:
     """Say which arms of the mechanism lost networks; nothing if it was not run."""
-    arms = networks[networks["recipe"].isin(ARMS)]
+    arms = networks[networks["recipe"].isin(ARM_NAMES)]
     if arms.empty:
         return ""
     told = [
-        f"{(cell['outcome'] == 'lost').sum()} of {len(cell)} at {ARMS[str(arm)]} "
+        f"{(cell['outcome'] == 'lost').sum()} of {len(cell)} at {ARM_NAMES[str(arm)]} "
         f"({titled(str(dataset))})"
         for (arm, dataset), cell in arms.groupby(["recipe", "dataset"], sort=False)
         if (cell["outcome"] == "lost").any()
@@ -312,14 +310,14 @@ def reproduction(evidence: Evidence) -> str:
                 continue
             broken = cell["lost_how"] == "exploded"
             finite = 100 * cell.loc[~broken, "test_accuracy"]
-            reach = f"{finite.min():.2f} to {finite.max():.2f} %" if len(finite) else "–"
+            reach = " to ".join(dict.fromkeys(f"{end:.2f}" for end in (finite.min(), finite.max())))
             rows.append(
                 {
                     "dataset": titled(dataset),
                     "rate": f"{rate:g}",
                     "notebook": "nan" if output is None else f"{100 * output:.2f} %",
                     "end non-finite here": f"{int(broken.sum())} of {len(cell)}",
-                    "test accuracy of the others": reach,
+                    "test accuracy of the others": f"{reach} %" if len(finite) else "–",
                 }
             )
     return _markdown(rows, empty="Not run.\n")
@@ -337,8 +335,8 @@ def section(judged: Judged, needed: float) -> str:
     rows = [
         _compared(member, result) for member, result in zip(judged.members, results, strict=True)
     ]
-    referee = FOR_THE_REFEREE.format(tests=_tests(tested), verdicts=_decided(judged))
-    return f"{text}\n{_markdown(rows)}\n{referee}"
+    referee = " ".join(filter(None, (FOR_THE_REFEREE, _tests(tested), _decided(judged))))
+    return f"{text}\n{_markdown(rows)}\n{referee}\n"
 
 
 def _compared(member: Member, result: str) -> dict[str, str]:

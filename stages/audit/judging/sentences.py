@@ -1,10 +1,12 @@
 """Verdicts and effects in words that need no statistics."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from stages.audit.judging import statistics
+from stages.audit.judging.comparisons import listed
 from stages.audit.judging.statistics import POWER, Effect
 from stages.audit.judging.tested import Bounded, Ranked, Scale, Stated, Tested
 from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, deciding
@@ -81,6 +83,14 @@ def p_text(value: float) -> str:
     if np.isnan(value):
         return "–"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+
+
+def tally(verdicts: Iterable[str]) -> str:
+    """Count the verdicts: "Of 20 claims, 7 are supported, 10 refuted and 3 undecided."."""
+    counts = Counter(verdicts)
+    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    first, *others = told
+    return f"Of {counts.total()} claims, {listed([first.replace(' ', ' are ', 1), *others])}."
 
 
 def headline_effect(judged: Judged) -> str:

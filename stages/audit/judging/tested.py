@@ -55,7 +55,7 @@ class Enough:
     equivalent: float
 
 
-NEVER = Enough(np.inf, np.inf, np.inf)
+NEVER_ENOUGH = Enough(np.inf, np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class Counted(Tested):
 
     def enough(self, supported: float, refuted: float, equivalent: float) -> Enough:
         if not (self.size and self.other_size):
-            return NEVER
+            return NEVER_ENOUGH
         need, margin = statistics.networks_to_tell_shares, self.scale.step / 100
         ours, theirs = self.count / self.size, self.other_count / self.other_size
         return Enough(
@@ -276,7 +276,7 @@ class Bounded(Tested):
     def enough(self, supported: float, refuted: float, equivalent: float) -> Enough:
         """Say how many networks decide; no number can find a share equivalent to its bound."""
         if not self.size:
-            return NEVER
+            return NEVER_ENOUGH
         true = self.count / self.size
         need = statistics.networks_to_tell_bound
         return Enough(

@@ -222,7 +222,7 @@ def networks_needed(judged: Judged, evidence: Evidence) -> float:
     too close to a margin to tell.
     """
     level, members = judged.decision.level, judged.members
-    each = judged.claim.needs == "each"
+    all_needed = judged.claim.needs == "each"
     refuting = sum(member.comparison.can_refute for member in members)
     supported, refuted, equivalent = [], [], []
     for member in members:
@@ -230,11 +230,11 @@ def networks_needed(judged: Judged, evidence: Evidence) -> float:
         # The number of compared networks grows in proportion to that of a cell.
         times = evidence.size(member.comparison.sides[0][0]) / size if size else 1.0
         need = member.tested.enough(
-            level if each else level / len(members), level / refuting, level
+            level if all_needed else level / len(members), level / refuting, level
         )
         supported.append(times * need.supported)
         equivalent.append(times * need.equivalent)
-        if each and member.comparison.can_refute:
+        if all_needed and member.comparison.can_refute:
             refuted.append(times * need.refuted)
-    supports = max(supported) if each else min(supported)
+    supports = max(supported) if all_needed else min(supported)
     return float(np.ceil(min([supports, max(equivalent), *refuted])))
