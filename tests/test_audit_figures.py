@@ -153,8 +153,8 @@ FITS = pd.DataFrame(
         "dataset": ["mnist"] * 3 + ["digits"] * 2,
         "recipe": ["core", "clipped", "warmup_cosine", "core", "clipped"],
         "largest_rate": [0.6, 2.0, 0.72, 0.6, 2.0],
-        "rate_50": [0.55, np.nan, 0.5713, np.nan, np.nan],
-        "rate_50_low": [0.53, 1.2, np.nan, np.nan, 2.0],
+        "rate_50": [0.55, np.nan, 0.5713, np.nan, 2.5],
+        "rate_50_low": [0.53, 1.2, 0.52, np.nan, 2.0],
         "rate_50_high": [0.5702, 1.6, np.nan, 0.1, np.nan],
     }
 )
@@ -225,7 +225,7 @@ def test_the_legend_says_at_which_rate_half_are_lost() -> None:
         [
             "core\nhalf lost: 0.550\n(0.530 to 0.570)",
             "clipped\nhalf lost: between\n1.2 and 1.6",
-            "warm-up + cosine\nhalf lost: beyond 0.72",
+            "warm-up + cosine\nhalf lost: 0.571\n(0.520 to …)",
         ],
         ["core\nhalf lost: below 0.1", "clipped\nhalf lost: beyond 2"],
     ]

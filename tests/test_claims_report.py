@@ -30,7 +30,13 @@ from stages.audit.judging.report import (
     verdicts,
 )
 from stages.audit.judging.rounding import rounding, sentence
-from stages.audit.judging.sentences import headline_effect, number, p_text, verdict_sentence
+from stages.audit.judging.sentences import (
+    headline_effect,
+    number,
+    p_text,
+    tally,
+    verdict_sentence,
+)
 from stages.audit.judging.statistics import holm
 from stages.audit.judging.tested import Scale
 from stages.audit.judging.verdicts import Judged, Verdict, corrected, judge, networks_needed
@@ -649,7 +655,7 @@ def test_a_section_tells_the_referee_the_tests() -> None:
         "for all claims 0.0032. Lower half of the seeds: undecided; upper half: undecided.\n"
     )
     assert section(*alone("printed")).endswith(
-        "\n\n*Statistical details.* Arithmetic; nothing is tested. \n"
+        "\n\n*Statistical details.* Arithmetic; nothing is tested.\n"
     )
     assert "bound, one-sided. p of “supported”" in section(*alone("usable"))
     depends = section(*alone("depends"))
@@ -829,3 +835,12 @@ def test_another_dataset_leaves_all_but_arithmetic_unrun() -> None:
     assert set(told.itertuples(index=False, name=None)) == {
         (1, "core", "not run", 0, "not run", "not run", "not run")
     }
+
+
+def test_verdicts_are_counted_in_a_sentence() -> None:
+    refuted, undecided = Verdict.REFUTED, Verdict.UNDECIDED
+    assert tally([refuted, undecided, refuted]) == "Of 3 claims: 2 refuted, 1 undecided."
+    assert tally([*Verdict, refuted]) == (
+        "Of 6 claims: 1 supported, 2 refuted, 1 equivalent, 1 undecided, 1 not run."
+    )
+    assert tally([]) == "Of 0 claims: none."

@@ -55,7 +55,7 @@ def verdicts(page: str) -> str:
     Raises:
         UserError: It has no table.
     """
-    found = re.search(r"^(Of \d+ claims, .*)\n\n((?:^\|.*\n)+)", page, re.MULTILINE)
+    found = re.search(r"^(Of \d+ claims: .*)\n\n((?:^\|.*\n)+)", page, re.MULTILINE)
     if found is None:
         raise UserError("metrics/claims.md has no table of claims: recreate it with: make audit")
     header, _, *lines = found[2].splitlines()

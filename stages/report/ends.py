@@ -48,7 +48,7 @@ def panel(dataset: str, names: Sequence[str], colours: alt.Scale) -> Panel:
     return (
         alt.Chart(alt.NamedData("networks"))
         .transform_filter(alt.datum.dataset == dataset)
-        .mark_point(size=30, strokeWidth=1.6)
+        .mark_point(size=30, strokeWidth=1.6, opacity=1)
         .encode(
             x=alt.X(
                 "rate:N",

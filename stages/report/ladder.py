@@ -65,7 +65,7 @@ def panel(rung: str, name: str, colours: alt.Scale, errors: tuple[float, float])
             )
         )
     )
-    marks = networks.mark_point(size=26, strokeWidth=1.3).encode(
+    marks = networks.mark_point(size=26, strokeWidth=1.3, opacity=1).encode(
         xOffset=alt.XOffset("seed:O"),
         y=accuracy_axis("error", errors),
         stroke=alt.Stroke("learning_rate:O", scale=colours, legend=None),

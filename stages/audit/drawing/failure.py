@@ -102,7 +102,7 @@ def told(fit: "pd.Series[float]") -> str:
     """Say for the legend at which rate a recipe loses half of its networks."""
     name = named(str(fit["recipe"]))
     half, low, high = (fit[f"rate_50{end}"] for end in ("", "_low", "_high"))
-    if pd.notna(half):
+    if half <= fit["largest_rate"]:
         ends = " to ".join("…" if pd.isna(end) else f"{end:#.3g}" for end in (low, high))
         return f"{name}\nhalf lost: {half:#.3g}\n({ends})"
     if pd.isna(high):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from stages.audit.judging import statistics
-from stages.audit.judging.comparisons import listed
 from stages.audit.judging.statistics import POWER, Effect
 from stages.audit.judging.tested import Bounded, Ranked, Scale, Stated, Tested
 from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, deciding
@@ -86,11 +85,10 @@ def p_text(value: float) -> str:
 
 
 def tally(verdicts: Iterable[str]) -> str:
-    """Count the verdicts: "Of 20 claims, 7 are supported, 10 refuted and 3 undecided."."""
+    """Count the verdicts: "Of 20 claims: 7 supported, 10 refuted, 3 undecided."."""
     counts = Counter(verdicts)
     told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    first, *others = told
-    return f"Of {counts.total()} claims, {listed([first.replace(' ', ' are ', 1), *others])}."
+    return f"Of {counts.total()} claims: {', '.join(told) or 'none'}."
 
 
 def headline_effect(judged: Judged) -> str:
