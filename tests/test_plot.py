@@ -271,6 +271,21 @@ def test_networks_that_cannot_be_are_refused(
         read_study(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["history", "diagnostics"])
+def test_a_table_without_the_networks_of_the_seeds_table_is_named(
+    tmp_path: Path, name: str
+) -> None:
+    write(fabricate(), tmp_path)
+    path = tmp_path / f"{name}.csv"
+    path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    message = (
+        f"{tmp_path / 'seeds.csv'} is damaged (its networks are not those of {name}.csv): "
+        f"recreate it with: dvc repro"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_study(tmp_path)
+
+
 def test_an_absent_run_is_named_with_its_remedy(tmp_path: Path) -> None:
     write(fabricate(), tmp_path)
     folder = tmp_path / "runs" / "mnist" / "0.3"

@@ -53,8 +53,9 @@ def study_tables(metrics: Path) -> dict[str, pd.DataFrame]:
     tables = {name: read_numbers(metrics / f"{name}.csv", TABLES[name]) for name in TABLES}
     with reading(metrics / "seeds.csv", "dvc repro"):
         _check_networks(tables["seeds"])
-        if _networks(tables["seeds"]) != _networks(tables["diagnostics"]):
-            raise ValueError("its networks are not those of diagnostics.csv")
+        for other in ("diagnostics", "history"):
+            if _networks(tables["seeds"]) != _networks(tables[other]):
+                raise ValueError(f"its networks are not those of {other}.csv")
     return tables
 
 

@@ -47,7 +47,8 @@ def named(seeds: pd.DataFrame, rates: Sequence[Rate]) -> pd.DataFrame:
     by_run = {(rate.role, rate.learning_rate): rate.name for rate in rates}
     runs = zip(seeds["role"], seeds["learning_rate"], strict=True)
     rate = pd.Series([by_run[run] for run in runs], seeds.index, dtype=object)
-    return seeds.assign(rate=rate, network=rate + ", seed " + seeds["seed"].astype(str))
+    # A copy holds its columns together: pandas complains when hundreds lie apart.
+    return seeds.copy().assign(rate=rate, network=rate + ", seed " + seeds["seed"].astype(str))
 
 
 def epochs_of(study: Study, seeds: pd.DataFrame) -> pd.DataFrame:
