@@ -114,7 +114,7 @@ def test_what_an_audit_writes_is_read(tmp_path: Path) -> None:
     drawn.networks.drop(columns="feature_sparsity").to_csv(tmp_path / "networks.csv", index=False)
     drawn.epochs.to_csv(tmp_path / "epochs.csv", index=False)
     assert set(NETWORKS) <= set(networks(tmp_path))
-    assert set(EPOCHS) == set(epochs(tmp_path))
+    assert set(EPOCHS) <= set(epochs(tmp_path))
 
 
 def test_columns_are_named_with_their_types() -> None:
