@@ -166,7 +166,7 @@ def test_make_compares_what_it_is_told(tmp_path: Path) -> None:
 
 def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) -> None:
     write(repository, networks(0, rates=(0.1, 0.4)))
-    (repository / "params.yaml").write_text("lr: 0.5\nseeds: [1, 2]  # two\n", encoding="utf-8")
+    (repository / "params.yaml").write_text("lr: 0.5\n7: 1\nseeds: [1, 2]  # two\n", encoding="utf-8")
     (repository / "metrics" / "audit").mkdir()
     networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
     assert compare(repository, status=0).splitlines()[:6] == [
@@ -176,7 +176,7 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
         "metrics/seeds.csv: only workspace has mnist grid 0.4.",
         "metrics/audit/networks.csv was not compared: HEAD has none to compare.",
-        "These are two different studies: params.yaml differs in lr.",
+        "These are two different studies: params.yaml differs in 7, lr.",
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from stages.common.errors import UserError
 from tests.repositories import PROJECT
-from tools.locks import check
+from tools.locks import check, check_settings, clear
 
 LOCK = b'schema: "2.0"\nstages:\n  check:\n    cmd: python\n'
 FAULTS = {
@@ -51,3 +51,46 @@ def test_whole_locks_and_absent_ones_are_as_good(tmp_path: Path) -> None:
     check(PROJECT / "dvc.lock")
     check(PROJECT / "audit" / "dvc.lock")
     check(tmp_path / "dvc.lock")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"<<<<<<< HEAD\n[core]\n",
+            "Invalid line ('<<<<<<< HEAD') (matched as neither section nor keyword) at line 1.",
+        ),
+        (
+            b"[core]\nanalytics = perhaps\n",
+            "config file error: expected true or false for dictionary value "
+            "@ data['core']['analytics']",
+        ),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+    ],
+)
+def test_settings_that_dvc_cannot_read_are_refused_with_the_way_on(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "config").write_bytes(content)
+    with pytest.raises(UserError) as refused:
+        check_settings(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}/config or {tmp_path}/config.local cannot be read by DVC ({told}): bring the "
+        f"first back with git restore {tmp_path}/config, and correct or remove the second"
+    )
+
+
+def test_a_folder_in_the_place_of_the_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    with pytest.raises(UserError, match=r"cannot be read by DVC \(Is a directory\)"):
+        check_settings(tmp_path)
+
+
+def test_whole_settings_and_absent_ones_are_as_good(tmp_path: Path) -> None:
+    check_settings(PROJECT / ".dvc")
+    check_settings(tmp_path)
+
+
+def test_a_folder_in_the_place_of_the_rwlock_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\): remove it"):
+        clear(tmp_path)

@@ -169,7 +169,7 @@ def different_parameters(old: Version, new: Version) -> list[str]:
         UserError: A params.yaml cannot be read.
     """
     before, after = old.parameters(), new.parameters()
-    return sorted(key for key in before | after if before.get(key) != after.get(key))
+    return sorted(str(key) for key in before | after if before.get(key) != after.get(key))
 
 
 def unmatched(

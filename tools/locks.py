@@ -1,4 +1,4 @@
-"""Check DVC's locks before DVC runs, and say how to get back a dvc.lock that it cannot read.
+"""Check DVC's settings and locks before DVC runs, and say how to get back what it cannot read.
 
 A DVC that is killed while it writes can leave two files cut short: dvc.lock, which names the
 results, and rwlock, which names the running DVC. The latter is of no use once that DVC has ended.
@@ -7,6 +7,7 @@ results, and rwlock, which names the running DVC. The latter is of no use once t
 import json
 from pathlib import Path
 
+from dvc.config import Config
 from dvc.exceptions import DvcException
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
@@ -15,7 +16,24 @@ from ruamel.yaml.error import MarkedYAMLError
 from stages.common.errors import UserError, run
 
 LOCKS = (Path("dvc.lock"), Path("audit/dvc.lock"))
-RWLOCK = Path(".dvc/tmp/rwlock")
+SETTINGS = Path(".dvc")
+RWLOCK = SETTINGS / "tmp" / "rwlock"
+
+
+def check_settings(folder: Path) -> None:
+    """Read DVC's settings as DVC does. It would answer a mistake in them with a traceback.
+
+    Raises:
+        UserError: DVC cannot read them.
+    """
+    try:
+        Config(str(folder))
+    except (DvcException, OSError) as error:
+        raise UserError(
+            f"{folder / 'config'} or {folder / 'config.local'} cannot be read by DVC "
+            f"({_told(error)}): bring the first back with git restore {folder / 'config'}, and "
+            f"correct or remove the second"
+        ) from None
 
 
 def check(lock: Path) -> None:
@@ -45,17 +63,26 @@ def _told(error: Exception) -> str:
 
 
 def clear(rwlock: Path) -> None:
-    """Remove an rwlock that was cut short."""
+    """Remove an rwlock that was cut short.
+
+    Raises:
+        UserError: It cannot be read or removed.
+    """
     try:
         json.loads(rwlock.read_bytes())
     except FileNotFoundError:
         return
     except ValueError:
         rwlock.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{rwlock} cannot be read ({error.strerror}): remove it, then run again"
+        ) from None
 
 
 def main() -> None:
-    """Check the locks of both pipelines."""
+    """Check DVC's settings and the locks of both pipelines."""
+    check_settings(SETTINGS)
     clear(RWLOCK)
     for lock in LOCKS:
         check(lock)
