@@ -10,6 +10,7 @@ agree. `tools.agreement` explains how that is tested.
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -269,6 +270,15 @@ def largest(found: pd.DataFrame, old: Version, new: Version) -> str:
     return named.to_markdown(index=False, floatfmt=".2g", disable_numparse=[0, 1, 2, 3, 4])
 
 
+def say(text: str) -> None:
+    """Print a text. Whoever reads it may stop after the first line, as `head -1` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would try again when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """Compare two versions, print what was found; the status is 1 if they do not agree."""
     parser = argparse.ArgumentParser(
@@ -280,7 +290,7 @@ def main() -> None:
     old, new = version(arguments.old), version(arguments.new)
     found, notes = compared(old, new)
     text, agree = report(old, new, found, verdicts(old, new), notes)
-    print(text)
+    say(text)
     sys.exit(0 if agree else 1)
 
 
