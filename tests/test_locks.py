@@ -92,5 +92,5 @@ def test_whole_settings_and_absent_ones_are_as_good(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_the_rwlock_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\): remove it"):
+    with pytest.raises(UserError, match=r"cannot be read or removed \(Is a directory\): remove it"):
         clear(tmp_path)

@@ -69,14 +69,16 @@ def clear(rwlock: Path) -> None:
         UserError: It cannot be read or removed.
     """
     try:
-        json.loads(rwlock.read_bytes())
+        content = rwlock.read_bytes()
+        try:
+            json.loads(content)
+        except ValueError:
+            rwlock.unlink()
     except FileNotFoundError:
         return
-    except ValueError:
-        rwlock.unlink()
     except OSError as error:
         raise UserError(
-            f"{rwlock} cannot be read ({error.strerror}): remove it, then run again"
+            f"{rwlock} cannot be read or removed ({error.strerror}): remove it, then run again"
         ) from None
 
 
