@@ -7,6 +7,7 @@ KILLS ?= 20
 # What `make compare` compares: revisions, or the files as they are (workspace).
 OLD ?= HEAD
 NEW ?= workspace
+export OLD NEW
 # If DVC cannot parse params.yaml or a lock, it stops without saying how to fix it; these checks do.
 BEFORE = python -m stages.check data metrics && python -m tools.locks
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -28,7 +29,7 @@ demo: .venv/ready
 	python -m tools.demo .demo
 
 compare: .venv/ready
-	@python -m tools.compare $(OLD) $(NEW)
+	@python -m tools.compare "$$OLD" "$$NEW"
 
 bench: .venv/ready
 	python -m benchmarks.step

@@ -6,9 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import CompareMeans
 
-from tools.agreement import agreement, same_shares, welch
-
-CELL = ["dataset", "role", "learning_rate"]
+from tools.agreement import agreement, same_shares, shared_cells, welch
 
 
 def networks(seed: int, rates: tuple[float, ...] = (0.1, 0.2), count: int = 8) -> pd.DataFrame:
@@ -34,7 +32,7 @@ def networks(seed: int, rates: tuple[float, ...] = (0.1, 0.2), count: int = 8) -
 
 
 def compared(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    return agreement({"seeds": (old, new)})
+    return agreement(shared_cells({"seeds": (old, new)}))
 
 
 def differing(found: pd.DataFrame) -> list[tuple[str, str]]:
@@ -58,14 +56,39 @@ def test_every_quantity_of_every_rate_is_compared() -> None:
     assert found["cell"].tolist() == ["mnist grid 0.1"] * 7 + ["mnist grid 0.2"] * 7
     assert found["quantity"].tolist() == QUANTITIES * 2
     assert differing(found) == []
-    assert not found.loc[found["quantity"] != "outcomes", "same"].any()
 
 
 def test_the_same_networks_in_another_order_are_the_same() -> None:
-    found = compared(networks(0), networks(0).iloc[::-1])
-    assert found["same"].all()
+    old, new = networks(0), networks(0).iloc[::-1]
+    assert [cell.is_same() for cell in shared_cells({"seeds": (old, new)})] == [True, True]
+    found = compared(old, new)
     assert (found["p"] == 1).all()
     assert (found["corrected"] == 1).all()
+
+
+CHANGES: dict[str, object] = {
+    "outcome": "lost",
+    "validation_accuracy": 0.5,
+    "test_accuracy": np.nan,
+    "train_loss": 0.5,
+    "test_loss": 0.5,
+    "steps_to_threshold": 100,
+    "feature_sparsity_2": 0.5,
+}
+
+
+@pytest.mark.parametrize("column", CHANGES)
+def test_a_cell_in_which_one_network_has_another_value_is_not_the_same(column: str) -> None:
+    new = networks(0)
+    new.loc[3, column] = CHANGES[column]
+    cells = shared_cells({"seeds": (networks(0), new)})
+    assert [cell.is_same() for cell in cells] == [False, True]
+
+
+@pytest.mark.parametrize("column", ["feature_sparsity_1", "sharpness"])
+def test_what_is_not_compared_may_differ_in_the_same_networks(column: str) -> None:
+    new = networks(0).assign(**{column: 0.5})
+    assert all(cell.is_same() for cell in shared_cells({"seeds": (networks(0), new)}))
 
 
 def test_a_loss_that_doubles_at_one_rate_is_found_there_alone() -> None:
@@ -120,6 +143,7 @@ def test_only_trained_networks_are_averaged_and_only_three_or_more_are_compared(
 def test_values_that_are_missing_or_have_no_logarithm_are_left_out() -> None:
     old, new = networks(0, rates=(0.1,)), networks(0, rates=(0.1,))
     new.loc[0, ["train_loss", "test_accuracy"]] = [0.0, np.nan]
+    new.loc[1, ["train_loss", "test_accuracy"]] = np.inf
     found = compared(old, new)
     assert found["quantity"].tolist() == QUANTITIES
     assert found["p"].notna().all()

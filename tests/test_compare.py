@@ -52,9 +52,8 @@ def with_doubled_loss() -> pd.DataFrame:
 def test_the_same_tables_agree(repository: Path) -> None:
     assert compare(repository, status=0) == (
         "Yes: workspace agrees with HEAD.\n"
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ, "
-        "0 contradict.\n"
-        "Every value compared is the same to the last digit.\n"
+        "The networks of all 2 cells are the same, to the last digit.\n"
+        "0 of 2 verdicts differ, 0 contradict.\n"
     )
 
 
@@ -62,12 +61,10 @@ def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are
     repository: Path,
 ) -> None:
     write(repository, networks(1))
-    answer, counts, _, *table = compare(repository, status=0).splitlines()
+    answer, counts, told, _, *table = compare(repository, status=0).splitlines()
     assert answer == "Yes: workspace agrees with HEAD."
-    assert counts == (
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 2 verdicts differ, "
-        "0 contradict."
-    )
+    assert counts == "0 of 14 comparisons in 2 cells differ by more than seeds do."
+    assert told == "0 of 2 verdicts differ, 0 contradict."
     assert table[:9] == [
         "| quantity            |   comparisons |   differ |",
         "|:--------------------|--------------:|---------:|",
@@ -110,7 +107,7 @@ def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
         ),
     )
     told = compare(repository, status=1)
-    assert told.startswith("No: workspace does not agree with HEAD.\n0 of 14 comparisons")
+    assert told.startswith("No: workspace does not agree with HEAD.\nThe networks of all 2 ")
     assert "1 of 2 verdicts differ, 1 contradict." in told
     assert told.endswith(
         "Verdicts that differ. Undecided contradicts nothing.\n\n"
@@ -132,7 +129,7 @@ def test_a_verdict_that_one_side_leaves_undecided_is_listed_and_decides_nothing(
     call(repository, "git", "commit", "--allow-empty", "--quiet", "--all", "--message", "First")
     write(repository, networks(0), claims[1])
     told = compare(repository, status=0)
-    assert told.startswith("Yes: workspace agrees with HEAD.\n0 of 14 comparisons")
+    assert told.startswith("Yes: workspace agrees with HEAD.\nThe networks of all 2 ")
     assert "1 of 2 verdicts differ, 0 contradict." in told
     assert [cell.strip() for cell in told.splitlines()[-1].split("|")[1:3]] == [
         "It is better.",
@@ -163,6 +160,43 @@ def test_make_compares_what_it_is_told(tmp_path: Path) -> None:
     assert call(repository, *make).startswith("Yes: workspace agrees with HEAD.\n")
     told = call(repository, *make, "OLD=first", "NEW=HEAD", status=2)
     assert told.startswith("No: HEAD does not agree with first.\n")
+    for odd in ("", "two words", "a'\""):
+        told = call(repository, *make, f"OLD={odd}", status=2)
+        assert told.startswith(f"error: git cannot read {odd!r} (no such revision): give a commit")
+
+
+def test_tables_that_did_not_change_do_not_hide_what_did(repository: Path) -> None:
+    unchanged = networks(2, rates=tuple(rate / 100 for rate in range(1, 101)))
+    (repository / "metrics" / "audit").mkdir()
+    unchanged.to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
+    commit(repository, "Audit")
+    table = networks(0)
+    table.loc[table["learning_rate"] == 0.2, "outcome"] = "lost"
+    write(repository, table)
+    assert compare(repository, status=1).splitlines()[:4] == [
+        "No: workspace does not agree with HEAD.",
+        "1 of 1 comparisons in 1 cells differ by more than seeds do. Not counted: 101 cells that "
+        "hold the same networks on both sides.",
+        "0 of 2 verdicts differ, 0 contradict.",
+        "",
+    ]
+
+
+def test_networks_and_values_that_are_missing_on_one_side_are_told(repository: Path) -> None:
+    table = networks(1).iloc[:-2]
+    table.loc[:5, "test_accuracy"] = float("nan")
+    table.loc[3, "steps_to_threshold"] = 0
+    write(repository, table)
+    assert compare(repository, status=0).splitlines()[:6] == [
+        "Yes: workspace agrees with HEAD.",
+        "0 of 13 comparisons in 2 cells differ by more than seeds do.",
+        "0 of 2 verdicts differ, 0 contradict.",
+        "metrics/seeds.csv: in the cells compared HEAD has 16 networks, workspace 14.",
+        "metrics/seeds.csv: test accuracy is missing for 0 trained networks of HEAD and 6 of "
+        "workspace.",
+        "metrics/seeds.csv: steps to threshold is missing for 0 trained networks of HEAD and 1 of "
+        "workspace.",
+    ]
 
 
 def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) -> None:
@@ -172,10 +206,10 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
     )
     (repository / "metrics" / "audit").mkdir()
     networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
-    assert compare(repository, status=0).splitlines()[:6] == [
+    assert compare(repository, status=0).splitlines() == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 7 comparisons in 1 cells differ by more than seeds do. 0 of 2 verdicts differ, "
-        "0 contradict.",
+        "The networks of all 1 cells are the same, to the last digit.",
+        "0 of 2 verdicts differ, 0 contradict.",
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
         "metrics/seeds.csv: only workspace has mnist grid 0.4.",
         "metrics/audit/networks.csv was not compared: HEAD has none to compare.",
@@ -185,10 +219,10 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
 
 def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: Path) -> None:
     write(repository, networks(0), CLAIMS.replace("better,", "best,"))
-    assert compare(repository, status=0).splitlines()[:4] == [
+    assert compare(repository, status=0).splitlines() == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 1 verdicts differ, "
-        "0 contradict.",
+        "The networks of all 2 cells are the same, to the last digit.",
+        "0 of 1 verdicts differ, 0 contradict.",
         "metrics/claims.csv: only HEAD has better.",
         "metrics/claims.csv: only workspace has best.",
     ]
@@ -196,24 +230,24 @@ def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: 
 
 def test_verdicts_by_the_rules_of_an_earlier_audit_are_not_compared(repository: Path) -> None:
     write(repository, networks(0), "claim,rung,verdict\nfaster,core,supported\n")
-    assert compare(repository, status=0).splitlines()[:3] == [
+    assert compare(repository, status=0).splitlines() == [
         "Yes: workspace agrees with HEAD.",
-        "0 of 14 comparisons in 2 cells differ by more than seeds do. 0 of 0 verdicts differ, "
-        "0 contradict.",
+        "The networks of all 2 cells are the same, to the last digit.",
+        "0 of 0 verdicts differ, 0 contradict.",
         "metrics/claims.csv was not compared: workspace has none to compare.",
     ]
 
 
 def test_an_unknown_revision_is_named(repository: Path) -> None:
     assert compare(repository, "v9", status=1) == (
-        "error: v9 cannot be read with git (no such revision): give a commit, a branch, a tag or "
-        "workspace\n"
+        "error: git cannot read 'v9' (no such revision): give a commit, a branch, a tag or "
+        "workspace, in a clone of your own\n"
     )
 
 
 def test_outside_a_checkout_it_says_so(tmp_path: Path) -> None:
     told = compare(tmp_path, status=1)
-    assert told.startswith("error: HEAD cannot be read with git (fatal: not a git repository")
+    assert told.startswith("error: git cannot read 'HEAD' (fatal: not a git repository")
     assert told.count("\n") == 1
 
 
@@ -235,12 +269,19 @@ def test_tables_without_a_rate_in_common_are_refused(repository: Path) -> None:
 
 
 DAMAGES = {
-    "No columns to parse from file": lambda _: b"",
+    "it is empty": lambda _: b"",
     "it lacks the columns seed": lambda text: text.replace(b"seed", b"seat", 1),
     "it lacks the columns outcome": lambda text: text.replace(b"outcome", b"income", 1),
-    "learning_rate holds something that is not a number": lambda text: text.replace(
-        b"0.", b"O.", 40
+    "could not convert string to float: 'O.1'": lambda text: text.replace(b",0.1,", b",O.1,"),
+    "validation_accuracy holds something that is not a number": (
+        lambda text: text.replace(b",0.9", b",O.9", 1)
     ),
+    "row 17 has 5 values instead of 12": lambda text: b",".join(text.split(b",")[:-7]),
+    "outcome is not one of trained, undertrained, lost": (
+        lambda text: text.replace(b"trained", b"tamed", 1)
+    ),
+    "dataset is missing in a row": lambda text: text.replace(b"\nmnist", b"\n", 1),
+    "it holds a network twice": lambda text: text + text.splitlines()[-1],
     "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte": (
         lambda text: b"\xff" + text
     ),
@@ -256,6 +297,34 @@ def test_a_damaged_table_is_named(repository: Path, told: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        (
+            CLAIMS.replace("refuted", "refused"),
+            "verdict is not one of supported, refuted, equivalent, undecided, not run",
+        ),
+        (CLAIMS.replace("refuted", "supported", 1), "a claim has two verdicts"),
+        (CLAIMS.replace("verdict", "word"), "it lacks the columns verdict"),
+    ],
+)
+def test_a_damaged_table_of_claims_is_named(repository: Path, claims: str, told: str) -> None:
+    write(repository, networks(0), claims)
+    assert compare(repository, status=1) == (
+        f"error: metrics/claims.csv of workspace is damaged ({told}): recreate it with: make "
+        "audit\n"
+    )
+
+
+def test_a_folder_in_the_place_of_a_table_is_named(repository: Path) -> None:
+    (repository / "metrics" / "seeds.csv").unlink()
+    (repository / "metrics" / "seeds.csv").mkdir()
+    assert compare(repository, status=1) == (
+        "error: metrics/seeds.csv of workspace is damaged (it is not a file): recreate it with: "
+        "dvc repro\n"
+    )
+
+
 def test_a_damaged_table_of_a_revision_is_not_to_be_recreated(repository: Path) -> None:
     path = repository / "metrics" / "seeds.csv"
     whole = path.read_bytes()
@@ -263,8 +332,7 @@ def test_a_damaged_table_of_a_revision_is_not_to_be_recreated(repository: Path) 
     commit(repository, "Damaged")
     path.write_bytes(whole)
     assert compare(repository, status=1) == (
-        "error: metrics/seeds.csv of HEAD is damaged (No columns to parse from file): "
-        "name another revision\n"
+        "error: metrics/seeds.csv of HEAD is damaged (it is empty): name another revision\n"
     )
 
 

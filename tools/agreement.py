@@ -11,6 +11,8 @@ kinds of things are compared:
 
 Many comparisons are made. Holm's correction (1979) limits the probability that any of them differs
 by chance to 5 %. The intervals are Bonferroni's: all of them hold together with 95 % confidence.
+Cells whose networks are the same on both sides are to be left out (`Cell.is_same`): there is
+nothing to find in them, and counting them would hide what the others show.
 
 The networks of the two tables count as different ones, even if their seeds are equal, because
 rounding alone makes them differ (metrics/audit/rounding.csv). Where they stay alike in part, as at
@@ -36,6 +38,7 @@ LEVEL = 0.05
 FEWEST = 3
 """With fewer trained networks on a side nothing but outcomes is compared."""
 OUTCOME = "outcomes"
+COMPARISON = ["table", "cell", "quantity", "old_shown", "new_shown", "change", "p"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ class Quantity:
     name: str
     is_ratio: bool = False
     """Whether it is compared by its logarithm; it is otherwise a share, shown in percent."""
+
+    def column_in(self, table: pd.DataFrame) -> str:
+        """Name its column in a table. If there is one per hidden layer, take the last layer."""
+        numbered = re.compile(rf"{self.column}(?:_(\d+))?")
+        found = {name: numbered.fullmatch(name) for name in map(str, table)}
+        layers = {name: int(match[1] or 0) for name, match in found.items() if match}
+        return max(layers, key=layers.__getitem__, default=self.column)
 
 
 QUANTITIES = (
@@ -61,78 +71,96 @@ QUANTITIES = (
 Tables = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
 
-def agreement(tables: Tables) -> pd.DataFrame:
-    """Compare every cell that both versions of a table have.
+@dataclass(frozen=True)
+class Cell:
+    """The networks of one learning rate of one recipe on one dataset, in two tables."""
 
-    Args:
-        tables: By name, the old and the new version: one row per network.
+    table: str
+    name: str
+    """Such as "mnist grid 0.1"."""
+    old: pd.DataFrame
+    new: pd.DataFrame
+
+    def is_same(self) -> bool:
+        """Tell whether the networks are the same on both sides, in all that is compared."""
+        return _compared_columns(self.old).equals(_compared_columns(self.new))
+
+    def pairs(self) -> Iterator[tuple[Quantity, pd.Series, pd.Series]]:
+        """Find what can be compared of the networks that trained.
+
+        Yields:
+            The quantity and its values on both sides, three or more each.
+        """
+        for quantity in QUANTITIES:
+            before, after = values_of(quantity, self.old), values_of(quantity, self.new)
+            if min(len(before), len(after)) >= FEWEST:
+                yield quantity, before, after
+
+
+def _compared_columns(networks: pd.DataFrame) -> pd.DataFrame:
+    """Take what is compared of each network, in the order of the seeds."""
+    columns = [each.column_in(networks) for each in QUANTITIES]
+    values = networks.reindex(columns=columns).astype(float)
+    named = values.set_axis([each.name for each in QUANTITIES], axis=1)
+    told = networks[["seed", "outcome"]].join(named)
+    return told.sort_values("seed", ignore_index=True)
+
+
+def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Compare the networks of cells.
 
     Returns:
         One row per comparison: table, cell, quantity; old_shown, new_shown and change, as text; p;
-        corrected, which is p after Holm's correction; differs, whether that is below 5 %; same,
-        whether both versions have the same values to the last digit.
+        corrected, which is p after Holm's correction; differs, whether that is below 5 %.
     """
-    pairs = [
-        ({"table": name, "cell": cell}, before, after)
-        for name, (old, new) in tables.items()
-        for cell, before, after in shared_cells(old, new)
-    ]
-    count = sum(1 + sum(1 for _ in comparable(old, new)) for _, old, new in pairs)
+    count = sum(1 + sum(1 for _ in cell.pairs()) for cell in cells)
     rows: list[dict[str, Any]] = []
-    for place, old, new in pairs:
-        rows.append(place | compare_outcomes(old["outcome"], new["outcome"]))
-        for quantity, before, after in comparable(old, new):
+    for cell in cells:
+        place = {"table": cell.table, "cell": cell.name}
+        rows.append(place | compare_outcomes(cell.old["outcome"], cell.new["outcome"]))
+        for quantity, before, after in cell.pairs():
             rows.append(place | compare_values(quantity, before, after, LEVEL / count))
-    found = pd.DataFrame(rows)
-    found["corrected"] = multipletests(found["p"], LEVEL, method="holm")[1]
+    found = pd.DataFrame(rows, columns=COMPARISON)
+    found["corrected"] = multipletests(found["p"], LEVEL, method="holm")[1] if rows else []
     found["differs"] = found["corrected"] < LEVEL
     return found
 
 
 def cell_columns(table: pd.DataFrame) -> list[str]:
-    """Name the columns that tell a network's cell: those before its seed."""
-    return list(table.columns[: table.columns.get_loc("seed")])
+    """Name the columns that tell a network's cell."""
+    return [name for name in ("dataset", "role", "recipe", "learning_rate") if name in table]
 
 
-def shared_cells(
-    old: pd.DataFrame, new: pd.DataFrame
-) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """Find the cells of both versions.
+def shared_cells(tables: Tables) -> list[Cell]:
+    """List the cells that both versions of a table have.
 
-    Yields:
-        The cell's name, such as "mnist grid 0.1", and its rows in both.
+    Args:
+        tables: By name, the old and the new version: one row per network.
     """
-    after = dict(iter(new.groupby(cell_columns(new), sort=False)))
-    for cell, rows in old.groupby(cell_columns(old), sort=False):
-        if cell in after:
-            yield " ".join(map(str, cell)), rows, after[cell]
-
-
-def comparable(
-    old: pd.DataFrame, new: pd.DataFrame
-) -> Iterator[tuple[Quantity, pd.Series, pd.Series]]:
-    """Find what can be compared of one cell's trained networks.
-
-    Yields:
-        The quantity and its values on both sides, three or more each.
-    """
-    for quantity in QUANTITIES:
-        before, after = values_of(quantity, old), values_of(quantity, new)
-        if min(len(before), len(after)) >= FEWEST:
-            yield quantity, before, after
+    cells = []
+    for name, (old, new) in tables.items():
+        after = dict(iter(new.groupby(cell_columns(new), sort=False)))
+        for cell, rows in old.groupby(cell_columns(old), sort=False):
+            if cell in after:
+                cells.append(Cell(name, " ".join(map(str, cell)), rows, after[cell]))
+    return cells
 
 
 def values_of(quantity: Quantity, table: pd.DataFrame) -> pd.Series:
-    """Take a quantity of the networks that trained, without those for which it is missing."""
-    # If there is one column per hidden layer, take the last layer, which has the largest number.
-    numbered = re.compile(rf"{quantity.column}(?:_(\d+))?")
-    found = {name: numbered.fullmatch(name) for name in map(str, table)}
-    layers = {name: int(match[1] or 0) for name, match in found.items() if match}
-    if not layers:
-        return pd.Series(dtype=float)
-    column = max(layers, key=layers.__getitem__)
-    values = table.loc[table["outcome"] == "trained", column].dropna()
+    """Take a quantity of the networks that trained, without those that have no usable value.
+
+    A usable value is finite, and positive if the quantity is compared as a ratio.
+    """
+    column = quantity.column_in(table)
+    trained = table["outcome"] == "trained"
+    values: pd.Series = table.reindex(columns=[column]).loc[trained, column]
+    values = values[np.isfinite(values)]
     return values[values > 0] if quantity.is_ratio else values
+
+
+def missing_values(quantity: Quantity, table: pd.DataFrame) -> int:
+    """Count the networks that trained and have no usable value of a quantity."""
+    return int((table["outcome"] == "trained").sum()) - len(values_of(quantity, table))
 
 
 def compare_outcomes(old: pd.Series, new: pd.Series) -> dict[str, Any]:
@@ -145,7 +173,6 @@ def compare_outcomes(old: pd.Series, new: pd.Series) -> dict[str, Any]:
         "new_shown": shown[1],
         "change": "",
         "p": same_shares(*counts),
-        "same": counts[0] == counts[1],
     }
 
 
@@ -195,7 +222,6 @@ def compare_values(
         "new_shown": shown[1],
         "change": change.replace("-", "−"),
         "p": p,
-        "same": sorted(old) == sorted(new),
     }
 
 

@@ -9,130 +9,48 @@ agree. `tools.agreement` explains how that is tested.
 """
 
 import argparse
-import io
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import UserError, run
-from tools.agreement import LEVEL, agreement, cell_columns, shared_cells
+from tools.agreement import (
+    LEVEL,
+    QUANTITIES,
+    Cell,
+    agreement,
+    cell_columns,
+    missing_values,
+    shared_cells,
+)
+from tools.version import CLAIMS, NETWORKS, WORKSPACE, Version, version
 
-NETWORKS = ("metrics/seeds.csv", "metrics/audit/networks.csv")
-"""One row per network."""
-CLAIMS = "metrics/claims.csv"
-NEEDED = {CLAIMS: ("claim", "statement", "verdict"), **dict.fromkeys(NETWORKS, ("seed", "outcome"))}
-"""Table → the columns without which it cannot be compared."""
-TEXTS = {"dataset", "role", "recipe", "outcome", "lost_how"}
-"""The columns of tables of networks that hold text; all others hold numbers."""
 DECIDED = {"supported", "refuted", "equivalent"}
 """Verdicts that contradict one another. Chance alone can make the difference between one of these
 and undecided, where a claim is near its limit."""
 VERDICTS = "Verdicts that differ. Undecided contradicts nothing."
-WORKSPACE = "workspace"
 SHOWN = 10
 """Rows of the table of the largest differences."""
 
 
 @dataclass(frozen=True)
-class Version:
-    """The tables of one revision, or of the workspace."""
+class Compared:
+    """What the tables of networks say."""
 
-    name: str
-
-    def text(self, path: str) -> str | None:
-        """Read a file; None if this version has none."""
-        if self.name == WORKSPACE:
-            file = Path(path)
-            return file.read_text(encoding="utf-8") if file.is_file() else None
-        shown = _git("show", f"{self.name}:./{path}")
-        return None if shown.returncode else shown.stdout
-
-    def table(self, path: str) -> pd.DataFrame | None:
-        """Read a table; None if this version has none.
-
-        Raises:
-            UserError: It is damaged.
-        """
-        try:
-            text = self.text(path)
-            if text is None:
-                return None
-            table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
-            if path == CLAIMS and "rung" in table:
-                return None  # an earlier audit gave a verdict for each recipe, by other rules
-            return _checked(path, table)
-        except (OSError, ValueError) as error:
-            command = "dvc repro" if path == NETWORKS[0] else "make audit"
-            raise self._damaged(path, error, f"recreate it with: {command}") from None
-
-    def parameters(self) -> dict[str, Any]:
-        """Read params.yaml without validating it; without the file there are no parameters.
-
-        Raises:
-            UserError: It cannot be read, or is not a mapping in YAML.
-        """
-        path = "params.yaml"
-        try:
-            return dict(YAML(typ="safe").load(self.text(path) or "{}"))
-        except (YAMLError, OSError, TypeError, ValueError) as error:
-            raise self._damaged(path, error, f"restore it with: git restore {path}") from None
-
-    def _damaged(self, path: str, error: Exception, remedy: str) -> UserError:
-        reason = " ".join(str(error).split())
-        if self.name != WORKSPACE:
-            remedy = "name another revision"
-        return UserError(f"{path} of {self.name} is damaged ({reason}): {remedy}")
+    found: pd.DataFrame
+    """One row per comparison, as `tools.agreement.agreement` makes them."""
+    cells: int
+    same: int
+    """Of the cells, how many hold the same networks on both sides."""
+    notes: Sequence[str]
+    """In sentences: what was not compared."""
 
 
-def _checked(path: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Check that a table can be compared.
-
-    Raises:
-        ValueError: It lacks a column, or holds text where numbers belong.
-    """
-    if absent := [name for name in NEEDED[path] if name not in table]:
-        raise ValueError(f"it lacks the columns {', '.join(absent)}")
-    for name in table if path in NETWORKS else ():
-        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds something that is not a number")
-    return table
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-
-
-def version(name: str) -> Version:
-    """Look up a revision.
-
-    Raises:
-        UserError: git cannot find a revision of that name.
-    """
-    if name != WORKSPACE:
-        found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        if found.returncode:
-            reason = found.stderr.strip() or "no such revision"
-            raise UserError(
-                f"{name} cannot be read with git ({reason}): give a commit, a branch, a tag "
-                f"or {WORKSPACE}"
-            )
-    return Version(name)
-
-
-def compared(old: Version, new: Version) -> tuple[pd.DataFrame, list[str]]:
+def compared(old: Version, new: Version) -> Compared:
     """Compare all tables of networks that both versions have.
-
-    Returns:
-        One row per comparison, as `tools.agreement.agreement` makes them; and, in sentences, what
-        was not compared.
 
     Raises:
         UserError: The versions have no table, or no cell, in common.
@@ -153,14 +71,39 @@ def compared(old: Version, new: Version) -> tuple[pd.DataFrame, list[str]]:
             f"{old.name} and {new.name} have no table in common ({', '.join(NETWORKS)}): "
             f"run dvc repro first, or name two revisions that have results"
         )
-    if not any(next(shared_cells(*sides), None) for sides in tables.values()):
+    cells = shared_cells(tables)
+    if not cells:
         raise UserError(
             f"{old.name} and {new.name} have no learning rate in common: compare runs of the same "
             f"datasets, recipes and rates"
         )
+    notes += incomplete(cells, old, new)
     if differing := ", ".join(different_parameters(old, new)):
         notes.append(f"These are two different studies: params.yaml differs in {differing}.")
-    return agreement(tables), notes
+    others = [cell for cell in cells if not cell.is_same()]
+    return Compared(agreement(others), len(cells), len(cells) - len(others), notes)
+
+
+def incomplete(cells: Sequence[Cell], old: Version, new: Version) -> Iterator[str]:
+    """Say where the two sides have different numbers of networks, or of values to compare."""
+    for path in NETWORKS:
+        inside = [cell for cell in cells if cell.table == path]
+        counts = sum(len(cell.old) for cell in inside), sum(len(cell.new) for cell in inside)
+        if counts[0] != counts[1]:
+            yield (
+                f"{path}: in the cells compared {old.name} has {counts[0]} networks, {new.name} "
+                f"{counts[1]}."
+            )
+        for quantity in QUANTITIES:
+            missing = [
+                sum(missing_values(quantity, getattr(cell, side)) for cell in inside)
+                for side in ("old", "new")
+            ]
+            if missing[0] != missing[1]:
+                yield (
+                    f"{path}: {quantity.name} is missing for {missing[0]} trained networks of "
+                    f"{old.name} and {missing[1]} of {new.name}."
+                )
 
 
 def different_parameters(old: Version, new: Version) -> list[str]:
@@ -206,36 +149,31 @@ def verdicts(old: Version, new: Version) -> pd.DataFrame:
     return both.reset_index(drop=True).rename(columns={"statement": "claim"})
 
 
-def report(
-    old: Version, new: Version, found: pd.DataFrame, told: pd.DataFrame, notes: list[str]
-) -> tuple[str, bool]:
+def report(old: Version, new: Version, networks: Compared, told: pd.DataFrame) -> tuple[str, bool]:
     """Write down what was found, the answer first.
 
     Args:
         old: What was compared with.
         new: What was compared.
-        found: The comparisons.
+        networks: What the tables of networks say.
         told: The verdicts.
-        notes: What was not compared.
 
     Returns:
         The text, and whether the versions agree.
     """
+    found = networks.found
     differing = found[found["differs"]]
     turned = told[told["old"] != told["new"]]
     contradictory = turned[turned[["old", "new"]].isin(DECIDED).all(axis=1)]
     agree = differing.empty and contradictory.empty
-    cells = len(found[["table", "cell"]].drop_duplicates())
     answer = "Yes: {} agrees with {}." if agree else "No: {} does not agree with {}."
     lines = [
         answer.format(new.name, old.name),
-        f"{len(differing)} of {len(found)} comparisons in {cells} cells differ by more than seeds "
-        f"do. {len(turned)} of {len(told)} verdicts differ, {len(contradictory)} contradict.",
-        *notes,
+        counted(networks),
+        f"{len(turned)} of {len(told)} verdicts differ, {len(contradictory)} contradict.",
+        *networks.notes,
     ]
-    if found["same"].all():
-        lines.append("Every value compared is the same to the last digit.")
-    else:
+    if not found.empty:
         counts = found.groupby("quantity", sort=False)["differs"].agg(["size", "sum"])
         counts = counts.reset_index().set_axis(["quantity", "comparisons", "differ"], axis=1)
         lines += [
@@ -250,6 +188,19 @@ def report(
         shown = turned.set_axis(["claim", old.name, new.name], axis=1)
         lines += ["", VERDICTS, "", shown.to_markdown(index=False)]
     return "\n".join(lines), agree
+
+
+def counted(networks: Compared) -> str:
+    """Say how many comparisons were made, and how many differ."""
+    if networks.found.empty:
+        return f"The networks of all {networks.cells} cells are the same, to the last digit."
+    told = (
+        f"{networks.found['differs'].sum()} of {len(networks.found)} comparisons in "
+        f"{networks.cells - networks.same} cells differ by more than seeds do."
+    )
+    if networks.same:
+        told += f" Not counted: {networks.same} cells that hold the same networks on both sides."
+    return told
 
 
 def explained(found: pd.DataFrame) -> str:
@@ -287,9 +238,8 @@ def main() -> None:
     parser.add_argument("old", nargs="?", default="HEAD", help="a revision; default: HEAD")
     parser.add_argument("new", nargs="?", default=WORKSPACE, help="default: the files as they are")
     arguments = parser.parse_args()
-    old, new = version(arguments.old), version(arguments.new)
-    found, notes = compared(old, new)
-    text, agree = report(old, new, found, verdicts(old, new), notes)
+    with version(arguments.old) as old, version(arguments.new) as new:
+        text, agree = report(old, new, compared(old, new), verdicts(old, new))
     say(text)
     sys.exit(0 if agree else 1)
 

@@ -1,0 +1,153 @@
+"""Read the tables of one version of metrics/: of a revision in git, or of the workspace."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.audit.judging.verdicts import Verdict
+from stages.common.errors import UserError
+from stages.common.tables import OUTCOMES, read_table
+from tools.agreement import cell_columns
+
+WORKSPACE = "workspace"
+NETWORKS = ("metrics/seeds.csv", "metrics/audit/networks.csv")
+"""One row per network."""
+CLAIMS = "metrics/claims.csv"
+PARAMETERS = "params.yaml"
+NEEDED = {"dataset": "str", "learning_rate": "float64", "seed": "int64", "outcome": "str"}
+"""The columns without which a table of networks cannot be compared, and their types."""
+NEEDED_OF_CLAIMS = {"claim": "str", "statement": "str", "verdict": "str"}
+TEXTS = {"dataset", "role", "recipe", "outcome", "lost_how"}
+"""The columns of tables of networks that hold text; all others hold numbers."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """The files of one revision, or of the workspace."""
+
+    name: str
+    folder: Path
+
+    def table(self, path: str) -> pd.DataFrame | None:
+        """Read a table; None if this version has none.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        remedy = f"recreate it with: {'dvc repro' if path == NETWORKS[0] else 'make audit'}"
+        with self._reading(path, remedy) as file:
+            if file is None:
+                return None
+            return claims(file) if path == CLAIMS else networks(file)
+
+    def parameters(self) -> dict[str, Any]:
+        """Read params.yaml without validating it; without the file there are no parameters.
+
+        Raises:
+            UserError: It cannot be read, or is not a mapping in YAML.
+        """
+        with self._reading(PARAMETERS, f"restore it with: git restore {PARAMETERS}") as file:
+            return {} if file is None else dict(YAML(typ="safe").load(file) or {})
+
+    @contextmanager
+    def _reading(self, path: str, remedy: str) -> Iterator[Path | None]:
+        """Find a file; None if there is none. If the block fails, say that it is damaged."""
+        try:
+            yield existing(self.folder / path)
+        except (OSError, TypeError, ValueError, YAMLError) as error:
+            reason = " ".join(str(error).split())
+            told = remedy if self.name == WORKSPACE else "name another revision"
+            raise UserError(f"{path} of {self.name} is damaged ({reason}): {told}") from None
+
+
+def existing(path: Path) -> Path | None:
+    """Check that a path is a file; None if nothing is there.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not path.exists():
+        return None
+    if not path.is_file():
+        raise ValueError("it is not a file")
+    return path
+
+
+def networks(path: Path) -> pd.DataFrame:
+    """Read a table of networks.
+
+    Raises:
+        ValueError: It lacks a column or a value, or holds text where numbers belong, an unknown
+            outcome or a network twice.
+    """
+    table = read_table(path, NEEDED, more=True)
+    for name in table:
+        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds something that is not a number")
+    for name in cell_columns(table):
+        if table[name].isna().any():
+            raise ValueError(f"{name} is missing in a row")
+    if not table["outcome"].isin(OUTCOMES).all():
+        raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
+    if table.duplicated([*cell_columns(table), "seed"]).any():
+        raise ValueError("it holds a network twice")
+    return table
+
+
+def claims(path: Path) -> pd.DataFrame | None:
+    """Read the table of claims; None if its verdicts, one per recipe, follow earlier rules.
+
+    Raises:
+        ValueError: It lacks a column, a verdict is unknown, or a claim has two.
+    """
+    if "rung" in read_table(path, {}, more=True):
+        return None
+    table = read_table(path, NEEDED_OF_CLAIMS, more=True)
+    told = table.dropna(subset="verdict")
+    if not told["verdict"].isin([*Verdict]).all():
+        raise ValueError(f"verdict is not one of {', '.join(Verdict)}")
+    if (told.groupby("claim")["verdict"].nunique() > 1).any():
+        raise ValueError("a claim has two verdicts")
+    return table
+
+
+@contextmanager
+def version(name: str) -> Iterator[Version]:
+    """Look up a revision, and keep its files as long as the block runs.
+
+    Raises:
+        UserError: git cannot find a revision of that name.
+    """
+    if name == WORKSPACE:
+        yield Version(name, Path())
+        return
+    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if found.returncode or not name:
+        reason = " ".join(found.stderr.decode(errors="replace").split()) or "no such revision"
+        raise UserError(
+            f"git cannot read {name!r} ({reason}): give a commit, a branch, a tag or {WORKSPACE}, "
+            f"in a clone of your own"
+        )
+    with TemporaryDirectory() as folder:
+        for path in (*NETWORKS, CLAIMS, PARAMETERS):
+            shown = _git("show", f"{name}:./{path}")
+            if not shown.returncode:
+                target = Path(folder, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(shown.stdout)
+        yield Version(name, Path(folder))
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except OSError as error:
+        raise UserError(f"git cannot be run ({error}): install it") from None
