@@ -143,8 +143,17 @@ def _unnamed(place: Path, named: Tree) -> Iterator[Path]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """List what lies in a folder, in order; links and what is hidden are not ours."""
-    return sorted(each for each in folder.glob("[!.]*") if not each.is_symlink())
+    """List what lies in a folder, in order; links and what is hidden are not ours.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        return sorted(each for each in folder.glob("[!.]*") if not each.is_symlink())
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}): allow yourself to read it"
+        ) from None
 
 
 def remove(leftover: Path) -> None:

@@ -46,7 +46,7 @@ from distributed.comm import connect, get_address_host, resolve_address
 from tqdm import tqdm
 
 from stages.common import versions
-from stages.common.errors import UserError
+from stages.common.errors import UserError, one_line
 from stages.training.device import make_deterministic
 from stages.training.run_files import Run
 from stages.training.workers import CLUSTER, contiguous, here
@@ -386,7 +386,7 @@ def _result(task: Task, name: str) -> tuple[bytes, int]:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _say(message: str) -> None:

@@ -42,12 +42,14 @@ def prepare(published: Published, split: Split) -> Prepared:
     )
 
 
-def missing_classes(published: Published) -> str | None:
-    """Say in which part of a dataset a class is missing; None if all are there."""
+def flaw(published: Published) -> str | None:
+    """Say which class is missing in a part of a dataset, or that it shows nothing; None if fine."""
     for name in ("train_labels", "test_labels"):
         classes = np.unique(getattr(published, name))
         if len(classes) < CLASSES:
             return f"{name} holds no other classes than {', '.join(map(str, classes))}"
+    if published.train_images.min() == published.train_images.max():
+        return "all pixels of train_images are equal"
     return None
 
 
@@ -117,7 +119,7 @@ def main() -> None:
     declared = read_params(PreprocessParams, arguments.params)
     path = arguments.data / "raw" / name
     published = load(Published, path, download)
-    if fault := missing_classes(published):
+    if fault := flaw(published):
         raise UserError(
             f"{path} is damaged ({fault}): recreate it with: "
             f"dvc repro --force --single-item {download}"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from stages.common.errors import run
+from stages.common.errors import run, say
 from stages.common.whole_files import whole_file
 from stages.report.page import page
 from stages.report.sections import sections
@@ -19,7 +19,7 @@ def main() -> None:
     study, audit = read_study(arguments.metrics), read_audit(arguments.metrics)
     with whole_file(arguments.report) as draft:
         draft.write_text(page(study, sections(study, audit)), encoding="utf-8")
-    print(f"Open {arguments.report.resolve().as_uri()} in a browser")
+    say(f"Open {arguments.report.resolve().as_uri()} in a browser")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """The stage that checks params.yaml and clears away what it no longer names."""
 
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from stages.check import Params, main, memory_bytes, remove
+from stages.check import Params, main, memory_bytes, remove, visible
 from stages.common.errors import UserError
 from stages.common.parameters import checked, read_yaml
 from tools.demo import change_params
@@ -183,6 +185,24 @@ def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"{gone}, which params.yaml no longer names, cannot be removed "
         f"(No such file or directory): remove it by hand"
+    )
+
+
+def test_a_folder_that_cannot_be_read_is_told() -> None:
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        closed = Path(above) / "closed"
+        closed.mkdir(mode=0)
+        user = os.geteuid()
+        # Nothing stops root.
+        os.seteuid(user or 65534)
+        try:
+            with pytest.raises(UserError) as refused:
+                visible(closed / "runs")
+        finally:
+            os.seteuid(user)
+    assert str(refused.value) == (
+        f"{closed}/runs cannot be read (Permission denied): allow yourself to read it"
     )
 
 

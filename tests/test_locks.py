@@ -6,7 +6,7 @@ import pytest
 
 from stages.common.errors import UserError
 from tests.repositories import PROJECT
-from tools.locks import check, check_settings, clear
+from tools.locks import check, check_repository, check_settings, clear
 
 LOCK = b'schema: "2.0"\nstages:\n  check:\n    cmd: python\n'
 FAULTS = {
@@ -89,6 +89,31 @@ def test_a_folder_in_the_place_of_the_settings_is_refused(tmp_path: Path) -> Non
 def test_whole_settings_and_absent_ones_are_as_good(tmp_path: Path) -> None:
     check_settings(PROJECT / ".dvc")
     check_settings(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"[]", b"null", b"\xff"])
+def test_an_rwlock_that_dvc_did_not_write_whole_is_removed(tmp_path: Path, content: bytes) -> None:
+    rwlock = tmp_path / "rwlock"
+    rwlock.write_bytes(content)
+    clear(rwlock)
+    assert not rwlock.exists()
+
+
+def test_a_whole_rwlock_stays(tmp_path: Path) -> None:
+    rwlock = tmp_path / "rwlock"
+    rwlock.write_bytes(b"{}")
+    clear(rwlock)
+    assert rwlock.read_bytes() == b"{}"
+
+
+def test_a_copy_that_git_does_not_know_is_refused_with_the_way_on(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        check_repository(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path} is not a git repository: clone the project with git, or make this copy of it "
+        f"a repository with git init"
+    )
+    check_repository(PROJECT / "stages")
 
 
 def test_a_folder_in_the_place_of_the_rwlock_is_refused(tmp_path: Path) -> None:

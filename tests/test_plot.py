@@ -286,6 +286,32 @@ def test_a_table_without_the_networks_of_the_seeds_table_is_named(
         read_study(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "told"),
+    [
+        ("history", "first again", "it holds an epoch of a network twice"),
+        ("history", "last left out", "it lacks an epoch of a network"),
+        ("history", "first left out", "it lacks an epoch of a network"),
+        ("diagnostics", "first again", "it holds an epoch of a network twice"),
+    ],
+)
+def test_epochs_that_are_there_twice_or_missing_are_refused(
+    tmp_path: Path, name: str, line: str, told: str
+) -> None:
+    write(fabricate(), tmp_path)
+    path = tmp_path / f"{name}.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    changed = {
+        "first again": [*rows, rows[0]],
+        "last left out": rows[:-1],
+        "first left out": rows[1:],
+    }
+    path.write_text("\n".join([header, *changed[line]]) + "\n", encoding="utf-8")
+    message = f"{path} is damaged ({told}): recreate it with: dvc repro"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_study(tmp_path)
+
+
 def test_an_absent_run_is_named_with_its_remedy(tmp_path: Path) -> None:
     write(fabricate(), tmp_path)
     folder = tmp_path / "runs" / "mnist" / "0.3"

@@ -192,9 +192,13 @@ def test_the_stage_names_the_file_that_is_wrong(
             {"test_labels": np.arange(55, dtype=np.uint8) % 9 + 1},
             "test_labels holds no other classes than 1, 2, 3, 4, 5, 6, 7, 8, 9",
         ),
+        (
+            {"train_images": np.full((500, 28, 28), 9, dtype=np.uint8)},
+            "all pixels of train_images are equal",
+        ),
     ],
 )
-def test_the_stage_refuses_a_dataset_without_one_of_the_classes(
+def test_the_stage_refuses_a_dataset_that_cannot_be_learnt(
     tmp_path: Path, run_stage: Callable[..., None], changes: dict[str, Any], told: str
 ) -> None:
     path = tmp_path / "raw" / "mnist.npz"
@@ -326,6 +330,8 @@ def test_arrays_that_are_not_what_they_should_be_are_refused_with_the_remedy(
         (np.array(3), "mean is int64 () instead of float64 ()"),
         (np.array(np.nan), "mean is nan"),
         (np.array(0.0), "mean is 0.0"),
+        (np.array(1e-300), "mean is 1e-300"),
+        (np.array(1.5), "mean is 1.5"),
     ],
 )
 def test_statistics_that_are_no_share_are_refused_with_the_remedy(

@@ -1,16 +1,19 @@
 """The stage that writes the report: what it reads, and the file it leaves."""
 
+import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from stages import report_page
 from stages.common.errors import UserError
+from stages.report.tables import read_audit
 from tests import audited
 from tests.drawn_study import fabricate
-from tests.repositories import PROJECT
+from tests.repositories import PROJECT, call
 from tests.test_plot import write
 from tools import plots_page
 
@@ -39,6 +42,16 @@ def test_the_same_tables_make_the_same_bytes_and_it_is_said_where_they_are(
     assert pages[0].read_bytes() == pages[1].read_bytes()
     told = [f"Open {page.as_uri()} in a browser" for page in pages]
     assert capsys.readouterr().out.splitlines() == told
+
+
+def test_a_reader_that_has_left_gets_no_complaint_and_a_full_disk_is_told(metrics: Path) -> None:
+    make = f"{sys.executable} -m stages.report_page {metrics} {metrics.parent}/page.html"
+    environment = {"PYTHONPATH": str(PROJECT)}
+    piped = f"{{ {make}; echo status $? >&2; }} | true"
+    assert call(PROJECT, "sh", "-c", piped, **environment) == "status 0\n"
+    assert call(PROJECT, "sh", "-c", f"{make} > /dev/full", status=1, **environment) == (
+        "error: the output cannot be written (No space left on device)\n"
+    )
 
 
 def test_the_committed_tables_make_a_page_of_less_than_two_megabytes(tmp_path: Path) -> None:
@@ -85,6 +98,35 @@ def test_a_damaged_table_of_the_audit_is_named_with_its_remedy(
     with pytest.raises(UserError) as error:
         make(metrics, metrics.parent / "report.html")
     assert str(error.value) == message.format(path=metrics / table)
+
+
+def test_a_claim_that_is_there_twice_is_named(metrics: Path) -> None:
+    path = metrics / "claims.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + text.splitlines()[1] + "\n", encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        make(metrics, metrics.parent / "report.html")
+    told = "it holds a row twice"
+    assert str(error.value) == f"{path} is damaged ({told}): recreate it with: make audit"
+
+
+def test_a_folder_of_tables_that_cannot_be_read_is_named() -> None:
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        (Path(above) / "audit").mkdir(mode=0)
+        user = os.geteuid()
+        # Nothing stops root.
+        os.seteuid(user or 65534)
+        try:
+            with pytest.raises(UserError) as error:
+                read_audit(Path(above))
+        finally:
+            os.seteuid(user)
+        path = Path(above) / "audit/networks.csv"
+        assert str(error.value) == (
+            f"{path} is damaged ([Errno 13] Permission denied: '{path}'): recreate it with: "
+            f"make audit"
+        )
 
 
 def test_the_page_of_dvc_plots_is_the_one_that_its_tool_writes() -> None:

@@ -44,7 +44,7 @@ def made(seeds: tuple[int, ...] = (7, 3)) -> Run:
         history=history,
         steps={
             "loss": of_seed + np.arange(6, dtype=np.float32)[:, None] / 7,
-            "layer_gradient_norm": np.broadcast_to(of_seed[:, None], (6, len(seeds), 3)),
+            "layer_gradient_norm": np.broadcast_to(of_seed[:, None], (6, len(seeds), 1)),
         }
         | {
             name: of_seed + place * np.ones((6, 1), dtype=np.float32)
@@ -282,7 +282,7 @@ def test_arrays_of_another_shape_are_refused(
     [
         (lambda loss: loss.astype("U8"), "loss is <U8, not float32"),
         (lambda loss: loss.astype("f8"), "loss is float64, not float32"),
-        (lambda loss: loss[..., None], "loss has 3 dimensions"),
+        (lambda loss: loss[..., None], "loss has the shape (6, 2, 1)"),
     ],
 )
 def test_steps_that_are_no_numbers_or_too_many_are_refused(
@@ -291,6 +291,16 @@ def test_steps_that_are_no_numbers_or_too_many_are_refused(
     with np.load(saved / "steps.npz") as archive:
         arrays = dict(archive)
     np.savez(saved / "steps.npz", **arrays | {"loss": change(arrays["loss"])})
+    assert refusal(saved) == damaged(saved / "steps.npz", told)
+
+
+@pytest.mark.parametrize("layers", [0, 3])
+def test_steps_of_another_number_of_layers_are_refused(saved: Path, layers: int) -> None:
+    with np.load(saved / "steps.npz") as archive:
+        arrays = dict(archive)
+    arrays["layer_gradient_norm"] = np.ones((6, 2, layers), dtype=np.float32)
+    np.savez(saved / "steps.npz", **arrays)
+    told = f"layer_gradient_norm has the shape (6, 2, {layers})"
     assert refusal(saved) == damaged(saved / "steps.npz", told)
 
 
@@ -390,7 +400,7 @@ def test_runs_are_put_side_by_side_in_order() -> None:
     assert whole.history["seed"].tolist() == seeds
     assert whole.history.index.tolist() == list(range(12))
     assert whole.steps["loss"].shape == (6, 6)
-    assert whole.steps["layer_gradient_norm"][5, :, 2].tolist() == [7, 3, 9, 1, 2, 4]
+    assert whole.steps["layer_gradient_norm"][5, :, 0].tolist() == [7, 3, 9, 1, 2, 4]
     assert whole.parameters["weight_0"][2, :, 3, 4].tolist() == [7, 3, 9, 1, 2, 4]
 
 

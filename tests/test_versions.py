@@ -64,6 +64,27 @@ def test_an_absent_package_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"numpy==2.0\n<<<<<<< HEAD\n", "'<<<<<<<' is no version of a package"),
+        (b"numpy 2.0\n", "'numpy' is no version of a package"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_damaged_list_is_told_with_its_remedy(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    listed = tmp_path / "versions.txt"
+    if content is not None:
+        listed.write_bytes(content)
+    message = f"{listed} is damaged ({told}): restore it with: git restore {listed}"
+    assert difference(listed) == message
+    with pytest.raises(ValueError, match=re.escape(message)):
+        write_installed(listed)
+
+
 def test_the_build_of_a_package_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

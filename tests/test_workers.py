@@ -185,6 +185,67 @@ def test_a_block_that_fails_ends_all_the_others(
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "amount", "told"),
+    [
+        ("RLIMIT_FSIZE", "0", "[Errno 27] File too large"),
+        ("RLIMIT_NOFILE", "len(os.listdir('/proc/self/fd'))", "[Errno 24] Too many open files"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
+def test_workers_that_the_system_does_not_grant_are_told_with_the_way_on(
+    limit: str, amount: str, told: str
+) -> None:
+    program = f"""
+import os, resource
+from stages.common.errors import run
+from tests.test_workers import blocks_of, same
+
+def main():
+    most = resource.getrlimit(resource.{limit})[1]
+    resource.setrlimit(resource.{limit}, ({amount}, most))
+    blocks_of(same)
+
+run(main)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        env=os.environ | {"WORKERS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"error: 2 worker processes cannot be started ({told}): free shared memory and file "
+        f"handles, or run with WORKERS=1\n"
+    )
+
+
+def test_a_stage_whose_progress_nobody_can_read_does_its_work(tmp_path: Path) -> None:
+    program = f"""
+from stages.common.errors import run
+from tests.test_workers import blocks_of, three_epochs
+
+def main():
+    with open({str(tmp_path / "sum")!r}, "w") as file:
+        file.write(str(sum(blocks_of(three_epochs))))
+
+run(main)
+"""
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, b"")
+    assert (tmp_path / "sum").read_text(encoding="utf-8") == "10"
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
 def test_without_a_terminal_a_line_is_printed_per_epoch(
     workers: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

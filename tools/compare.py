@@ -9,14 +9,13 @@ agree. `tools.agreement` explains how that is tested.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from stages.common.errors import UserError, run
+from stages.common.errors import UserError, run, say
 from tools.agreement import (
     LEVEL,
     QUANTITIES,
@@ -219,15 +218,6 @@ def largest(found: pd.DataFrame, old: Version, new: Version) -> str:
     shown = first[["cell", "quantity", "old_shown", "new_shown", "change", "corrected"]]
     named = shown.set_axis(["cell", "quantity", old.name, new.name, "change", "p"], axis=1)
     return named.to_markdown(index=False, floatfmt=".2g", disable_numparse=[0, 1, 2, 3, 4])
-
-
-def say(text: str) -> None:
-    """Print a text. Whoever reads it may stop after the first line, as `head -1` does."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # Python would try again when it ends, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from dvc.config import Config
 from dvc.exceptions import DvcException
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.scm import SCM, SCMError
 from dvc.utils import strictyaml
 from ruamel.yaml.error import MarkedYAMLError
 
-from stages.common.errors import UserError, run
+from stages.common.errors import UserError, one_line, run
 
 LOCKS = (Path("dvc.lock"), Path("audit/dvc.lock"))
 SETTINGS = Path(".dvc")
@@ -59,20 +60,18 @@ def _told(error: Exception) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
         return f"line {cause.problem_mark.line + 1}: {cause.problem}"
-    return " ".join(str(getattr(cause, "strerror", None) or cause).split())
+    return one_line(getattr(cause, "strerror", None) or cause)
 
 
 def clear(rwlock: Path) -> None:
-    """Remove an rwlock that was cut short.
+    """Remove an rwlock that was cut short, or holds something else than DVC writes.
 
     Raises:
         UserError: It cannot be read or removed.
     """
     try:
         content = rwlock.read_bytes()
-        try:
-            json.loads(content)
-        except ValueError:
+        if not _is_mapping(content):
             rwlock.unlink()
     except FileNotFoundError:
         return
@@ -82,8 +81,31 @@ def clear(rwlock: Path) -> None:
         ) from None
 
 
+def _is_mapping(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except ValueError:
+        return False
+
+
+def check_repository(folder: Path) -> None:
+    """Check that git knows the project, as DVC needs.
+
+    Raises:
+        UserError: It is not in a git repository.
+    """
+    try:
+        SCM(str(folder.resolve()))
+    except SCMError as error:
+        raise UserError(
+            f"{one_line(error)}: clone the project with git, or make this copy of it a repository "
+            f"with git init"
+        ) from None
+
+
 def main() -> None:
-    """Check DVC's settings and the locks of both pipelines."""
+    """Check DVC's settings, the locks of both pipelines and the repository."""
+    check_repository(Path())
     check_settings(SETTINGS)
     clear(RWLOCK)
     for lock in LOCKS:

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.audit.judging.verdicts import Verdict
-from stages.common.errors import UserError
-from stages.common.tables import OUTCOMES, read_table
+from stages.common.errors import UserError, one_line
+from stages.common.tables import OUTCOMES, check_numbers, read_table
 from tools.agreement import cell_columns
 
 WORKSPACE = "workspace"
@@ -63,9 +63,10 @@ class Version:
         try:
             yield existing(self.folder / path)
         except (OSError, TypeError, ValueError, YAMLError) as error:
-            reason = " ".join(str(error).split())
             told = remedy if self.name == WORKSPACE else "name another revision"
-            raise UserError(f"{path} of {self.name} is damaged ({reason}): {told}") from None
+            raise UserError(
+                f"{path} of {self.name} is damaged ({one_line(error)}): {told}"
+            ) from None
 
 
 def existing(path: Path) -> Path | None:
@@ -89,9 +90,7 @@ def networks(path: Path) -> pd.DataFrame:
             outcome or a network twice.
     """
     table = read_table(path, NEEDED, more=True)
-    for name in table:
-        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds something that is not a number")
+    check_numbers(table, TEXTS)
     for name in cell_columns(table):
         if table[name].isna().any():
             raise ValueError(f"{name} is missing in a row")
@@ -131,7 +130,7 @@ def version(name: str) -> Iterator[Version]:
         return
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found.returncode or not name:
-        reason = " ".join(found.stderr.decode(errors="replace").split()) or "no such revision"
+        reason = one_line(found.stderr.decode(errors="replace")) or "no such revision"
         raise UserError(
             f"git cannot read {name!r} ({reason}): give a commit, a branch, a tag or {WORKSPACE}, "
             f"in a clone of your own"

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from stages.audit.training.parameters import Audit
 from stages.common.errors import reading, run
 from stages.common.parameters import Datasets, read_params
-from stages.common.tables import DIGITS, OUTCOMES, csv_text, read_table
+from stages.common.tables import DIGITS, OUTCOMES, check_numbers, csv_text, read_table
 from stages.common.whole_files import whole_file
 from stages.training.parameters import Training
 
@@ -134,9 +134,7 @@ def _read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         ValueError: It is damaged.
     """
     table = read_table(path, columns, more=True)
-    for name in table:
-        if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds something that is not a number")
+    check_numbers(table, TEXTS)
     if table.duplicated([name for name in KEYS if name in columns]).any():
         raise ValueError("it holds a row twice")
     return table

@@ -1,6 +1,7 @@
 """How a stage tells its user what went wrong: one line, a status that is not 0, no traceback."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,8 +34,29 @@ def reading(path: Path, command: str) -> Iterator[None]:
         absent = error.filename or path
         raise UserError(f"{absent} does not exist: create it with: {command}") from None
     except (OSError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}): recreate it with: {command}") from None
+        raise UserError(
+            f"{path} is damaged ({one_line(error)}): recreate it with: {command}"
+        ) from None
+
+
+def one_line(told: object) -> str:
+    """Write an error or a text on one line, for a message."""
+    return " ".join(str(told).split())
+
+
+def say(text: str) -> None:
+    """Print a result. Whoever reads it may stop after the first line, as `head -1` does.
+
+    Raises:
+        UserError: It cannot be written, such as to a full disk.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python would try again when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UserError(f"the output cannot be written ({error.strerror})") from None
 
 
 def run(main: Callable[[], None]) -> None:
@@ -42,10 +64,13 @@ def run(main: Callable[[], None]) -> None:
 
     If an installed package has another version than versions.txt lists, `main` does not run.
     """
-    if told := versions.other_python():
-        print(f"warning: {told}", file=sys.stderr)
+    if sys.stderr is None:
+        # Closed by whoever started this. The next file opened would take its place.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if told := versions.difference():
         sys.exit(f"error: {told}")
+    if told := versions.other_python():
+        print(f"warning: {told}", file=sys.stderr)
     try:
         main()
     except UserError as error:

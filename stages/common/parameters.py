@@ -22,7 +22,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from stages.common.datasets import DatasetName
-from stages.common.errors import UserError
+from stages.common.errors import UserError, one_line
 
 Declared = TypeVar("Declared", bound=BaseModel)
 
@@ -51,9 +51,11 @@ def all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     Raises:
         PydanticCustomError: A value appears twice; 1 and 1.0 are the same value.
     """
-    for place, value in enumerate(values):
-        if value in values[:place]:
+    seen = set()
+    for value in values:
+        if value in seen:
             raise broken_rule(f"{value} appears twice")
+        seen.add(value)
     return values
 
 
@@ -68,9 +70,6 @@ def _rate(value: Any) -> int | float:
     return value  # type: ignore[no-any-return]
 
 
-Finite = Annotated[
-    float, Field(strict=True, allow_inf_nan=False, description="a finite number, such as 0.5")
-]
 Positive = Annotated[
     float,
     Field(strict=True, allow_inf_nan=False, gt=0, description="a finite number above 0"),
@@ -200,18 +199,14 @@ def checked(declared: type[Declared], content: dict[Any, Any], path: Path) -> De
         problems = error.errors(include_url=False)
     # A misspelt key is reported as unknown and as missing: tell the user about the spelling.
     unknown = [each for each in problems if each["type"] in ("extra_forbidden", "invalid_key")]
-    raise UserError(_one_line(f"{path}: {_problem([*unknown, *problems][0], declared)}"))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    raise UserError(one_line(f"{path}: {_problem([*unknown, *problems][0], declared)}"))
 
 
 def _told(error: Exception) -> str:
     """Say what a reader of YAML found, and where."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
-        return _one_line(f"line {error.problem_mark.line + 1}: {error.problem}")
-    return _one_line(str(error))
+        return one_line(f"line {error.problem_mark.line + 1}: {error.problem}")
+    return one_line(error)
 
 
 def _problem(problem: ErrorDetails, declared: type[BaseModel]) -> str:

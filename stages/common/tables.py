@@ -1,7 +1,7 @@
 """Tables: how every stage writes them as CSV, and reads those that another stage has left."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +36,21 @@ def read_table(path: Path, columns: Mapping[str, str], *, more: bool = False) ->
         return pd.read_csv(path, dtype={**columns})
     except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise ValueError(str(error)) from None
+
+
+def check_numbers(table: pd.DataFrame, texts: Container[str]) -> None:
+    """Check that all columns but some hold numbers.
+
+    Args:
+        table: A table, as read.
+        texts: The columns that hold text.
+
+    Raises:
+        ValueError: Another column holds something else.
+    """
+    for name in map(str, table):
+        if name not in texts and len(table) and table[name].dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds something that is not a number")
 
 
 def _check(rows: Iterator[Sequence[str]], columns: Mapping[str, str], more: bool) -> None:

@@ -9,6 +9,7 @@ number.
 writes the installed versions into the file. The next `dvc repro` then reruns every stage.
 """
 
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,12 +34,16 @@ def installed(name: str) -> str:
 def difference(listed: Path = LISTED) -> str | None:
     """Name in one line the first package with another version than listed; None if all agree.
 
-    Python's own version is not compared here.
+    If the file is damaged, the line says so. Python's own version is not compared here.
 
     Args:
         listed: A file of lines such as torch==2.14.1.
     """
-    for name, wanted in _listed(listed):
+    try:
+        versions = _listed(listed)
+    except ValueError as error:
+        return str(error)
+    for name, wanted in versions:
         found = installed(name)
         if found != wanted and name != "python":
             return (
@@ -61,11 +66,21 @@ def other_python(listed: Path = LISTED) -> str | None:
 
 
 def _listed(path: Path) -> list[tuple[str, str]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [
-        (name, wanted)
-        for name, _, wanted in (line.partition("==") for line in lines if line.strip())
-    ]
+    """Read names and versions.
+
+    Raises:
+        ValueError: The file cannot be read, or is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+        if odd := [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]:
+            raise ValueError(f"{odd[0]!r} is no version of a package")  # noqa: TRY301
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{path} is damaged ({reason}): restore it with: git restore {path}"
+        ) from None
+    return [(name, wanted) for name, _, wanted in (line.partition("==") for line in lines)]
 
 
 def write_installed(listed: Path = LISTED) -> None:
@@ -75,4 +90,7 @@ def write_installed(listed: Path = LISTED) -> None:
 
 
 if __name__ == "__main__":
-    write_installed()
+    try:
+        write_installed()
+    except ValueError as error:
+        sys.exit(f"error: {error}")

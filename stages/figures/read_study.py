@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common.errors import reading
-from stages.common.tables import OUTCOMES, read_table
+from stages.common.tables import OUTCOMES, check_numbers, read_table
 from stages.figures.curves import PANELS
 from stages.figures.features import QUANTITIES
 from stages.figures.study import WHICH_NETWORK, WHICH_RUN, RunKey, RunSteps, Study
@@ -38,9 +38,7 @@ def read_numbers(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         table = read_table(path, {}, more=True)
         if absent := ", ".join(sorted({*columns} - {*table})):
             raise ValueError(f"it lacks the columns {absent}")
-        for name in table:
-            if name not in TEXTS and len(table) and table[name].dtype.kind not in "iuf":
-                raise ValueError(f"{name} holds something that is not a number")
+        check_numbers(table, TEXTS)
     return table
 
 
@@ -56,6 +54,9 @@ def study_tables(metrics: Path) -> dict[str, pd.DataFrame]:
         for other in ("diagnostics", "history"):
             if _networks(tables["seeds"]) != _networks(tables[other]):
                 raise ValueError(f"its networks are not those of {other}.csv")
+    for name in ("diagnostics", "history"):
+        with reading(metrics / f"{name}.csv", "dvc repro"):
+            _check_epochs(tables[name], every=name == "history")
     return tables
 
 
@@ -78,6 +79,19 @@ def _check_networks(seeds: pd.DataFrame) -> None:
         raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
     if seeds.loc[lost, ["lost_epoch", "lost_step", "lost_how"]].isna().any(axis=None):
         raise ValueError("it does not say when or how a lost network was lost")
+
+
+def _check_epochs(table: pd.DataFrame, *, every: bool) -> None:
+    """Check that no epoch of a network is there twice or, if every one has to be, missing.
+
+    Raises:
+        ValueError: One is.
+    """
+    if table.duplicated([*WHICH_NETWORK, "epoch"]).any():
+        raise ValueError("it holds an epoch of a network twice")
+    epochs = table.groupby(WHICH_NETWORK)["epoch"].agg(["min", "max", "size"])
+    if every and (epochs != [1, table["epoch"].max(), table["epoch"].max()]).any(axis=None):
+        raise ValueError("it lacks an epoch of a network")
 
 
 def read_study(metrics: Path) -> Study:

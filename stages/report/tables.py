@@ -52,9 +52,10 @@ def read_audit(metrics: Path) -> dict[str, pd.DataFrame]:
     found = {}
     for name, columns in COLUMNS.items():
         path = metrics / name
-        if path.exists():
-            with reading(path, "make audit"):
+        with reading(path, "make audit"):
+            if path.exists():
                 table = read_table(path, columns, more=True)
                 # A row of claims.csv is a comparison, and may leave open what it compares.
-                found[name] = table if name == "claims.csv" else checked(table, columns)
+                keys = {} if name == "claims.csv" else columns
+                found[name] = checked(table, keys)
     return found

@@ -136,12 +136,11 @@ def load(folder: Path, dataset: str, command: str | None = None, *, by_epoch: bo
         )
     networks, epochs = len(facts["seeds"]), facts["epochs"]
     steps, kept = epochs * facts["steps_per_epoch"], epochs + 1 if by_epoch else 1
-    return Run(
-        facts,
-        history=_read_history(folder / "history.csv", facts, command),
-        steps=_read_steps(folder / "steps.npz", (steps, networks), command),
-        parameters=_read_parameters(folder / "parameters.npz", (kept, networks), command),
-    )
+    history = _read_history(folder / "history.csv", facts, command)
+    parameters = _read_parameters(folder / "parameters.npz", (kept, networks), command)
+    layers = len(parameters) // 2
+    measured = _read_steps(folder / "steps.npz", (steps, networks, layers), command)
+    return Run(facts, history, measured, parameters)
 
 
 def read_facts(path: Path, command: str) -> dict[str, Any]:
@@ -176,14 +175,14 @@ def _read_history(path: Path, facts: dict[str, Any], command: str) -> pd.DataFra
         return table
 
 
-def _read_steps(path: Path, shape: tuple[int, int], command: str) -> Arrays:
-    """Read the quantities of `STEPS`."""
+def _read_steps(path: Path, shape: tuple[int, int, int], command: str) -> Arrays:
+    """Read the quantities of `STEPS`, of so many steps, networks and layers."""
     arrays = read_arrays(path, command)
     with reading(path, command):
-        _check_arrays(arrays, STEPS, shape)
+        _check_arrays(arrays, STEPS, shape[:2])
         for name, array in arrays.items():
-            if array.ndim != 2 + (name == "layer_gradient_norm"):
-                raise ValueError(f"{name} has {array.ndim} dimensions")
+            if array.shape != (shape if name == "layer_gradient_norm" else shape[:2]):
+                raise ValueError(f"{name} has the shape {array.shape}")
     return arrays
 
 

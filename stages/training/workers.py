@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -162,11 +162,9 @@ def _side_by_side(
     work: Callable[[tuple[Item, ...]], Result], blocks: Sequence[tuple[Item, ...]], show: Show
 ) -> list[Result]:
     """Work on every block at once, a process each."""
-    # Each worker writes to its own place: a lock would outlive a killed worker that held it.
-    done = multiprocessing.RawArray("q", len(blocks))
-    with _executor(len(blocks), work, done) as executor:
+    executor, futures, done = _start(work, blocks)
+    with executor:
         try:
-            futures = [executor.submit(_in_worker, *each) for each in enumerate(blocks)]
             pending = set(futures)
             while pending:
                 ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
@@ -176,8 +174,7 @@ def _side_by_side(
             return [future.result() for future in futures]
         except BaseException as error:
             # Leaving the executor would wait for the other blocks.
-            for worker in multiprocessing.active_children():
-                worker.kill()
+            _kill_workers()
             if isinstance(error, BrokenProcessPool):
                 raise UserError(
                     "a worker process was killed from outside, perhaps because memory ran out: "
@@ -186,10 +183,36 @@ def _side_by_side(
             raise
 
 
-def _executor(number: int, work: Callable[[Any], Any], done: MutableSequence[int]) -> Executor:
-    """Make an executor of so many processes, each ready to work on blocks by `_in_worker`."""
-    context = multiprocessing.get_context("fork" if FORKS else "spawn")
-    return ProcessPoolExecutor(number, context, initializer=_begin_worker, initargs=(work, done))
+def _start(
+    work: Callable[[tuple[Item, ...]], Result], blocks: Sequence[tuple[Item, ...]]
+) -> tuple[Executor, list[Future[Result]], MutableSequence[int]]:
+    """Give every block to a process of its own.
+
+    Returns:
+        What runs the processes, the results to come, and the units done of each block.
+
+    Raises:
+        UserError: The system grants no processes, or no memory for them to share.
+    """
+    number, context = len(blocks), multiprocessing.get_context("fork" if FORKS else "spawn")
+    try:
+        # Each worker writes to its own place: a lock would outlive a killed worker that held it.
+        done = multiprocessing.RawArray("q", number)
+        executor = ProcessPoolExecutor(
+            number, context, initializer=_begin_worker, initargs=(work, done)
+        )
+        return executor, [executor.submit(_in_worker, *each) for each in enumerate(blocks)], done
+    except OSError as error:
+        _kill_workers()
+        raise UserError(
+            f"{number} worker processes cannot be started ({error}): free shared memory and file "
+            f"handles, or run with WORKERS=1"
+        ) from None
+
+
+def _kill_workers() -> None:
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 _worker: ContextVar[tuple[Callable[[Any], Any], MutableSequence[int]]] = ContextVar("_worker")

@@ -133,6 +133,6 @@ def checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         if name in KNOWN and not {*table[name].dropna()} <= {*KNOWN[name]}:
             raise ValueError(f"{name} is not one of {', '.join(map(str, KNOWN[name]))}")
     keys = [name for name in (*NETWORK, "epoch") if name in columns]
-    if keys and table.duplicated(keys).any():
+    if table.duplicated(keys or None).any():
         raise ValueError("it holds a row twice")
     return table
