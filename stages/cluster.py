@@ -218,7 +218,7 @@ def _connected(address: str) -> Iterator[Client]:
         client = Client(address, set_as_default=False)
     except (OSError, RuntimeError, TypeError, ValueError, ImportError) as error:
         raise UserError(
-            f"{CLUSTER} = {address}: no scheduler can be reached there ({_line(error)}): "
+            f"{CLUSTER} = {one_line(address)}: no scheduler can be reached there ({_line(error)}): "
             f"start one as {HOW_TO} says, or unset the variable to work on this machine"
         ) from error
     with client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):

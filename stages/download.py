@@ -7,6 +7,7 @@ in a folder with torchvision's name for it: `MNIST/train-images-idx3-ubyte.gz` a
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import ssl
 import tempfile
@@ -152,7 +153,8 @@ def download_archives(
             for (name, checksum), size in zip(source.resources, sizes, strict=True):
                 download(f"{mirror}{name}", checksum, size, folder / name, patience)
         except MirrorError as error:
-            failures.append(f"{error}. ")
+            # An address may hold a user's name and password, which do not belong in a log.
+            failures.append(re.sub(r"//[^/\s]*@", "//", f"{error}. "))
         else:
             return
     ways_on = WAYS_ON.format(folder=source.__name__, archive=source.resources[0][0])

@@ -473,6 +473,13 @@ def test_where_no_scheduler_answers_the_run_ends(monkeypatch: pytest.MonkeyPatch
     )
 
 
+def test_an_address_of_several_lines_is_refused_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CLUSTER, "a\nb")
+    with pytest.raises(UserError) as refusal:
+        blocks_of(sum)
+    assert str(refusal.value).startswith(f"{CLUSTER} = a b: no scheduler can be reached there (")
+
+
 def test_a_run_without_workers_waits_and_says_so_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,6 +172,15 @@ def test_a_damaged_archive_at_an_address_is_refused_by_name(
         fetch_archives(small.archives, address, scratch)
 
 
+def test_the_name_and_password_of_an_address_are_not_repeated(
+    small: Mirror, address: str, scratch: Path
+) -> None:
+    small.archive(NAMES[0]).unlink()
+    secret = address.replace("//", "//reader:secret@")
+    told = cannot_be_downloaded(f"{address}/MNIST/{NAMES[0]}: 404 File not found")
+    assert refusal(small, secret, scratch) == told
+
+
 def test_an_archive_that_a_folder_lacks_is_refused_by_name(small: Mirror, scratch: Path) -> None:
     archive = small.archive(NAMES[1])
     archive.unlink()

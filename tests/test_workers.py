@@ -146,7 +146,7 @@ def test_there_is_a_worker_for_every_core_that_the_process_may_use(
         os.sched_setaffinity(0, cores)
 
 
-@pytest.mark.parametrize("said", ["", "0", "-1", "1.5", "two", "²", "9" * 5000])
+@pytest.mark.parametrize("said", ["", "0", "-1", "1.5", "two", "²", "2\n3", "9" * 5000])
 @pytest.mark.parametrize("alone", [False, True])
 def test_workers_that_are_no_number_are_refused(
     said: str, alone: bool, monkeypatch: pytest.MonkeyPatch
@@ -155,7 +155,8 @@ def test_workers_that_are_no_number_are_refused(
     with pytest.raises(UserError) as refusal:
         blocks_of(same, alone=alone)
     assert str(refusal.value) == (
-        f"WORKERS = {said}: give a whole number, 1 or more, or unset it to use every core"
+        f"WORKERS = {' '.join(said.split())}: give a whole number, 1 or more, or unset it to use "
+        f"every core"
     )
 
 

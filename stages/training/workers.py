@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from stages.common import lifetime
-from stages.common.errors import UserError
+from stages.common.errors import UserError, one_line
 from stages.training.device import make_deterministic
 
 Item = TypeVar("Item")
@@ -99,7 +99,8 @@ def workers() -> int:
         return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if not (said.isdecimal() and len(said) < LONGEST_NUMBER and int(said) > 0):
         raise UserError(
-            f"WORKERS = {said}: give a whole number, 1 or more, or unset it to use every core"
+            f"WORKERS = {one_line(said)}: give a whole number, 1 or more, or unset it to use every "
+            f"core"
         )
     return int(said)
 
