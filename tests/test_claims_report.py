@@ -826,7 +826,7 @@ def test_another_dataset_leaves_all_but_arithmetic_unrun() -> None:
     assert verdicts.pop("printed") == Verdict.REFUTED
     assert set(verdicts.values()) == {Verdict.NOT_RUN}
     text = report(judged, changes(there), there, NO_FAILURES)
-    assert "trained by plain SGD on digits." in text
+    assert "trained by plain SGD on Digits." in text
     rows = claims_table(judged, there).set_index("claim").drop(index="printed")
     assert rows["statement"].to_dict() == {
         claim.key: claim.statement for claim in CLAIMS if claim.key != "printed"

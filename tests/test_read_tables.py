@@ -11,7 +11,6 @@ from stages.audit.judging.read_tables import (
     NETWORKS,
     epochs,
     failure,
-    last_layer,
     networks,
     numbers,
     read,
@@ -19,6 +18,7 @@ from stages.audit.judging.read_tables import (
     with_ends,
 )
 from stages.common.errors import UserError
+from stages.common.tables import last_layer
 from tests.drawn_audit import evidence
 
 COLUMNS = {"dataset": "str", "recipe": "str", "seed": "int64", "outcome": "str", "low": "float64"}
@@ -104,7 +104,8 @@ def test_an_epoch_tells_rows_of_a_network_apart(tmp_path: Path) -> None:
 def test_the_last_hidden_layer_is_the_one_with_the_largest_number(tmp_path: Path) -> None:
     drawn = evidence(cells=[("mnist", "core", 0.1)]).networks.drop(columns="feature_sparsity")
     table = drawn.assign(feature_sparsity_10=0.125, feature_sparsity_x=0.5, lost_how="exploded")
-    assert last_layer(table) == "feature_sparsity_10"
+    assert last_layer(table, "feature_sparsity") == "feature_sparsity_10"
+    assert last_layer(table, "test_accuracy") == "test_accuracy"
     table.to_csv(tmp_path / "networks.csv", index=False)
     assert networks(tmp_path)["feature_sparsity"].tolist() == [0.125] * 20
 

@@ -21,7 +21,6 @@ small rates, the tests are conservative.
 
 import itertools
 import math
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from stages.common.tables import OUTCOMES
+from stages.common.tables import OUTCOMES, last_layer
 
 LEVEL = 0.05
 FEWEST = 3
@@ -49,13 +48,6 @@ class Quantity:
     name: str
     is_ratio: bool = False
     """Whether it is compared by its logarithm; it is otherwise a share, shown in percent."""
-
-    def column_in(self, table: pd.DataFrame) -> str:
-        """Name its column in a table. If there is one per hidden layer, take the last layer."""
-        numbered = re.compile(rf"{self.column}(?:_(\d+))?")
-        found = {name: numbered.fullmatch(name) for name in map(str, table)}
-        layers = {name: int(match[1] or 0) for name, match in found.items() if match}
-        return max(layers, key=layers.__getitem__, default=self.column)
 
 
 QUANTITIES = (
@@ -99,7 +91,7 @@ class Cell:
 
 def _compared_columns(networks: pd.DataFrame) -> pd.DataFrame:
     """Take what is compared of each network, in the order of the seeds."""
-    columns = [each.column_in(networks) for each in QUANTITIES]
+    columns = [last_layer(networks, each.column) for each in QUANTITIES]
     values = networks.reindex(columns=columns).astype(float)
     named = values.set_axis([each.name for each in QUANTITIES], axis=1)
     told = networks[["seed", "outcome"]].join(named)
@@ -151,7 +143,7 @@ def values_of(quantity: Quantity, table: pd.DataFrame) -> pd.Series:
 
     A usable value is finite, and positive if the quantity is compared as a ratio.
     """
-    column = quantity.column_in(table)
+    column = last_layer(table, quantity.column)
     trained = table["outcome"] == "trained"
     values: pd.Series = table.reindex(columns=[column]).loc[trained, column]
     values = values[np.isfinite(values)]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from stages.common.datasets import title
 from stages.common.errors import UserError, reading, run
 from stages.common.tables import OUTCOMES, read_table
 from stages.common.whole_files import whole_file
-from stages.figures.theme import title
 from stages.results.summary import mean_text, sparsity_of_last_layer
 
 README = Path("README.md")

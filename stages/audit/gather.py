@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from stages.audit.training.parameters import Audit
 from stages.common.errors import reading, run
 from stages.common.parameters import Datasets, read_params
-from stages.common.tables import DIGITS, OUTCOMES, check_numbers, csv_text, read_table
+from stages.common.tables import OUTCOMES, check_numbers, csv_text, read_table, written
 from stages.common.whole_files import whole_file
 from stages.training.parameters import Training
 
@@ -110,8 +110,8 @@ def _cell(
         networks = _read(folder / "networks.csv", COLUMNS["networks"])
         if not {*networks["outcome"]} <= {*OUTCOMES}:
             raise ValueError(f"outcome is not one of {', '.join(OUTCOMES)}")
-        found = {*zip(networks["learning_rate"].map(_written), networks["seed"], strict=True)}
-        if found != {*product(map(_written, rates), seeds)}:
+        found = {*zip(networks["learning_rate"].map(written), networks["seed"], strict=True)}
+        if found != {*product(map(written, rates), seeds)}:
             raise ValueError("its networks are not those that params.yaml names")
     yield "networks", networks
     if last:
@@ -119,11 +119,6 @@ def _cell(
             epochs = _read(folder / "epochs.csv", COLUMNS["epochs"])
             _check_epochs(epochs, networks, last)
         yield "epochs", epochs
-
-
-def _written(rate: float) -> str:
-    """Write a rate as tables do."""
-    return f"{rate:.{DIGITS}g}"
 
 
 def _read(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:

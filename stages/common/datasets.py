@@ -20,6 +20,17 @@ Labels = NDArray[np.uint8]
 
 
 DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+TITLES: Mapping[str, str] = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "digits": "Digits",
+}
+
+
+def title(dataset: str) -> str:
+    """Write a dataset's name as its authors do."""
+    return TITLES.get(dataset, dataset)
 
 
 @dataclass(frozen=True)

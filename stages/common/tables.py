@@ -1,6 +1,7 @@
 """Tables: how every stage writes them as CSV, and reads those that another stage has left."""
 
 import csv
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -36,6 +37,28 @@ def read_table(path: Path, columns: Mapping[str, str], *, more: bool = False) ->
         return pd.read_csv(path, dtype={**columns})
     except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise ValueError(str(error)) from None
+
+
+def written(number: float) -> str:
+    """Write a number as tables do."""
+    return f"{number:.{DIGITS}g}"
+
+
+def last_layer(table: pd.DataFrame, quantity: str, ending: str = "") -> str:
+    """Name a quantity's column for the last hidden layer, such as effective_rank_2.
+
+    Args:
+        table: It has one such column per hidden layer, numbered from 1.
+        quantity: What stands before the number.
+        ending: What stands after it, such as "_mean".
+
+    Returns:
+        The column with the largest number. If there is none, the quantity has a single column.
+    """
+    numbered = re.compile(rf"{quantity}_(\d+){ending}")
+    layers = {name: numbered.fullmatch(name) for name in map(str, table)}
+    numbers = {name: int(match[1]) for name, match in layers.items() if match}
+    return max(numbers, key=numbers.__getitem__, default=f"{quantity}{ending}")
 
 
 def check_numbers(table: pd.DataFrame, texts: Container[str]) -> None:

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.common.datasets import CLASSES
+from stages.common.datasets import CLASSES, title
 from stages.figures.rates import MARKS, Rate, draw_seeds, explained, places, rates_of
 from stages.figures.study import Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, accuracy_axis, captioned, reference, title, width
+from stages.figures.theme import WIDTH, Theme, accuracy_axis, captioned, reference, width
 
 CHANCE = 1 / CLASSES
 LEAST_TOP = 0.5

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.common.datasets import title
 from stages.figures.rates import Rate, explained, legend, mark_losses, rates_of
 from stages.figures.study import Study, of_dataset, until_lost
 from stages.figures.theme import (
@@ -18,7 +19,6 @@ from stages.figures.theme import (
     epoch_axis,
     log_axis,
     seed_lines,
-    title,
 )
 
 ROOM = 4

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from stages.common.datasets import title
 from stages.common.tables import OUTCOMES
 from stages.figures.rates import MARKS, Rate, draw_seeds, explained, mark, rates_of
 from stages.figures.study import RANK, SPARSITY, Study, of_dataset
@@ -20,7 +21,6 @@ from stages.figures.theme import (
     percent_axis,
     plain_logarithms,
     reference,
-    title,
     width,
 )
 

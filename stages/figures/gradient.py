@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.common.datasets import title
 from stages.figures.rates import Rate, explained, legend, mark_losses, rates_of
 from stages.figures.study import RunSteps, Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, captioned, log_axis, plain_logarithms, title
+from stages.figures.theme import WIDTH, Theme, captioned, log_axis, plain_logarithms
 
 ABOVE = (
     "Above: median over the networks not yet lost, and over the steps up to the next point of the "

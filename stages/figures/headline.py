@@ -2,11 +2,12 @@
 
 from matplotlib.figure import Figure
 
+from stages.common.datasets import title
 from stages.figures.accuracy import MARKS_AND_COUNTS, count_lost, draw_accuracy
 from stages.figures.features import QUANTITIES, draw_feature
 from stages.figures.rates import explained, rates_of
 from stages.figures.study import SPARSITY, Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, captioned, percent_axis, title
+from stages.figures.theme import WIDTH, Theme, captioned, percent_axis
 
 HEIGHTS = (1.2, 1)
 """The relative heights of the rows."""

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from stages.common.datasets import title
 from stages.figures.rates import Rate, explained, mean_gap, places, rate_axis, rates_of
 from stages.figures.study import Study, of_dataset
-from stages.figures.theme import WIDTH, Theme, captioned, readable_on, title, width
+from stages.figures.theme import WIDTH, Theme, captioned, readable_on, width
 
 ENDINGS = {
     "trained": "trained",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common.errors import reading
-from stages.common.tables import OUTCOMES, check_numbers, read_table
+from stages.common.tables import OUTCOMES, check_numbers, read_table, written
 from stages.figures.curves import PANELS
 from stages.figures.features import QUANTITIES
 from stages.figures.study import WHICH_NETWORK, WHICH_RUN, RunKey, RunSteps, Study
@@ -122,7 +122,7 @@ def run_folder(runs: Path, key: RunKey) -> Path:
     dataset, role, rate = key
     if role == "candidate":
         return runs / dataset / role
-    same = (path for path, number in numbered(runs / dataset) if f"{number:.6g}" == f"{rate:.6g}")
+    same = (path for path, number in numbered(runs / dataset) if written(number) == written(rate))
     return next(same, runs / dataset / f"{rate:g}")
 
 

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.common.datasets import title
 from stages.figures.rates import Rate, rates_of
 from stages.figures.study import Study, of_dataset, until_lost
-from stages.figures.theme import WIDTH, Theme, captioned, epoch_axis, log_axis, seed_lines, title
+from stages.figures.theme import WIDTH, Theme, captioned, epoch_axis, log_axis, seed_lines
 
 MOST_COLUMNS = 4
 PANEL_HEIGHT, FRAME_HEIGHT = 1.95, 1.3

@@ -27,12 +27,6 @@ WIDTH = 8.8
 PIXELS_PER_INCH = 200
 """Twice as many as a README shows, for dense screens."""
 
-DATASET_TITLES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "kmnist": "KMNIST",
-    "digits": "Digits",
-}
 ACCURACY_TICKS = (
     *(0.1, 0.9, 0.5, 0.98, 0.95, 0.8, 0.99, 0.7, 0.995, 0.3, 0.85, 0.97, 0.88, 0.96, 0.92, 0.998),
     *(0.86, 0.94, 0.93, 0.985, 0.975, 0.87, 0.89, 0.91, 0.992, 0.999),
@@ -270,11 +264,6 @@ def readable_on(colour: str, theme: Theme) -> str:
     return max(
         (theme.text, theme.background), key=lambda other: abs(lightness(other) - lightness(colour))
     )
-
-
-def title(dataset: str) -> str:
-    """Write a dataset's name as its authors do."""
-    return DATASET_TITLES.get(dataset, dataset)
 
 
 def width(axes: Axes) -> float:

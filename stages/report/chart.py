@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import altair as alt
 import pandas as pd
 
+from stages.common.tables import written
 from stages.figures.accuracy import CHANCE
 from stages.figures.theme import SMALLEST_ERROR
 from stages.report.look import CONFIG, CROSS
@@ -88,7 +89,7 @@ def plain(value: object) -> object:
     """Convert a cell to a value of JSON; a float is rounded to the six digits of the tables."""
     if not known(value):
         return None
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(written(value)) if isinstance(value, float) else value
 
 
 def known(value: object) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from stages.common.datasets import title
 from stages.figures.rates import Rate, rates_of
 from stages.figures.study import SPARSITY, Study, of_dataset
-from stages.figures.theme import LIGHT, title
+from stages.figures.theme import LIGHT
 from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_mark, with_error
 from stages.report.look import colours_of_rates
 from stages.report.networks import named

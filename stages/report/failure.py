@@ -7,7 +7,7 @@ import pandas as pd
 
 from stages.audit.drawing.failure import recipe_colour
 from stages.audit.judging.rungs import named
-from stages.figures.theme import title
+from stages.common.datasets import title
 from stages.report.chart import UNKNOWN, Chart, Key, Panel, Row, Table, number, share_axis
 from stages.report.look import both
 

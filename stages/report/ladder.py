@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from stages.audit.drawing.ladder import CHANGED, heading
-from stages.figures.theme import title
+from stages.common.datasets import title
 from stages.report.chart import Chart, Panel, Table, accuracy_axis, number, outcome_mark, with_error
 from stages.report.look import MUTED, colour_of_rate
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import altair as alt
 import pandas as pd
 
+from stages.common.datasets import title
 from stages.figures.rates import Rate
 from stages.figures.study import Study
-from stages.figures.theme import title
 from stages.report.chart import (
     Chart,
     Panel,

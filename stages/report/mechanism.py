@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.audit.drawing.mechanism import falling, first_rates, named
 from stages.audit.judging.mechanism import ARMS
-from stages.figures.theme import title
+from stages.common.datasets import title
 from stages.report.chart import Chart, Key, Panel, Table, log_axis, number, share_axis
 from stages.report.look import TEXT, colour_of_rate
 

@@ -10,9 +10,10 @@ import pandas as pd
 import vl_convert
 
 from stages.audit.judging.comparisons import listed
+from stages.common.datasets import title
 from stages.figures.rates import rates_of
 from stages.figures.study import Study, of_dataset
-from stages.figures.theme import LIGHT, title
+from stages.figures.theme import LIGHT
 from stages.report.look import STYLE
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from stages.audit.judging.sentences import tally
+from stages.common.datasets import title
 from stages.figures.study import Study
-from stages.figures.theme import title
 from stages.report.chart import Chart
 from stages.report.ends import ends
 from stages.report.failure import failure

@@ -6,8 +6,9 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from stages.common.tables import DIGITS, OUTCOMES
+from stages.common.tables import OUTCOMES, last_layer, written
 
+MEAN = "_mean"
 BEST_OF_GRID = {
     "learning_rate": "learning_rate",
     "seeds_trained": "seeds_trained",
@@ -53,8 +54,7 @@ def readable(grid: pd.DataFrame) -> str:
 
 def sparsity_of_last_layer(grid: pd.DataFrame) -> str:
     """Name the last hidden layer's active features, without the ending of a column (_mean)."""
-    numbers = grid.columns.str.extract(r"^feature_sparsity_(\d+)_mean$", expand=False)
-    return f"feature_sparsity_{numbers.dropna().astype(int).max()}"
+    return last_layer(grid, "feature_sparsity", MEAN).removesuffix(MEAN)
 
 
 def mean_text(row: pd.Series, quantity: str, decimals: int, unit: float = 1) -> str:
@@ -100,6 +100,6 @@ def _numbers(row: pd.Series, columns: Mapping[str, str]) -> dict[str, float]:
     """Pick the columns that have a value."""
     picked = {name: row[column] for name, column in columns.items() if pd.notna(row[column])}
     return {
-        name: int(value) if isinstance(value, Integral) else float(f"{value:.{DIGITS}g}")
+        name: int(value) if isinstance(value, Integral) else float(written(value))
         for name, value in picked.items()
     }

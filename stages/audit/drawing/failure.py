@@ -8,7 +8,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from stages.audit.judging.rungs import named
-from stages.figures.theme import WIDTH, Theme, captioned, percent_axis, plain, title
+from stages.common.datasets import title
+from stages.figures.theme import WIDTH, Theme, captioned, percent_axis, plain
 
 LOOKS = {"core": ("-", "o"), "clipped": ("--", "s"), "warmup_cosine": ("-.", "D")}
 """Recipe → dashes and mark; in the order of the legend."""

@@ -7,17 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.audit.judging.rungs import CORE, RUNGS, named
+from stages.common.datasets import title
 from stages.figures.accuracy import count_lost
 from stages.figures.rates import Rate, draw_seeds, explained, places
-from stages.figures.theme import (
-    SMALLEST_ERROR,
-    WIDTH,
-    Theme,
-    accuracy_axis,
-    captioned,
-    rate_colour,
-    title,
-)
+from stages.figures.theme import SMALLEST_ERROR, WIDTH, Theme, accuracy_axis, captioned, rate_colour
 
 CHANGED = {
     "as_published": "as published",

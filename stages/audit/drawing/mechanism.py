@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stages.audit.judging.mechanism import ARMS
+from stages.common.datasets import title
 from stages.figures.theme import (
     WIDTH,
     Theme,
@@ -21,7 +22,6 @@ from stages.figures.theme import (
     percent_axis,
     plain_logarithms,
     rate_colour,
-    title,
 )
 
 NAMES = {

@@ -18,7 +18,6 @@ from stages.audit.judging.comparisons import (
     Shares,
 )
 from stages.audit.judging.evidence import Evidence, Side
-from stages.audit.judging.read_tables import last_layer
 from stages.audit.judging.rungs import CORE, RUNGS
 from stages.audit.judging.statistics import NOTHING, Effect
 from stages.audit.judging.tested import Counted, Ranked, Stated, Tested
@@ -31,6 +30,7 @@ from stages.audit.judging.verdicts import (
     corrected,
     deciding,
 )
+from stages.common.tables import last_layer
 
 PLACES = [
     "table",
@@ -159,8 +159,7 @@ def _places(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
         place |= _cells(prefix, side, evidence)
     if isinstance(comparison, Difference | Interaction):
         quantity = comparison.quantity
-        layered = quantity.column == "feature_sparsity"
-        column = last_layer(evidence.networks) if layered else quantity.column
+        column = last_layer(evidence.networks, quantity.column)
         place |= {"quantity": column, "better": quantity.better, "lost": quantity.lost}
     elif isinstance(comparison, Matched):
         quantity, when = comparison.quantity, comparison.when(evidence)

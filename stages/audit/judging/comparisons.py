@@ -14,9 +14,8 @@ from stages.audit.judging.published import ROUNDING
 from stages.audit.judging.rungs import CORE, named
 from stages.audit.judging.statistics import Values
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Scale, Stated, Tested
+from stages.common.datasets import title
 
-DATASETS: Mapping[str, str] = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
-"""Dataset → its name for readers."""
 SHARE_MARGIN = 20.0
 """Smallest difference between two shares of networks that matters, in percentage points."""
 
@@ -326,7 +325,7 @@ class Matched(Comparison):
 
     @property
     def label(self) -> str:
-        return f"{ARM_NAMES[self.arm]}, against {ARM_NAMES[self.against]} ({titled(self.dataset)})"
+        return f"{ARM_NAMES[self.arm]}, against {ARM_NAMES[self.against]} ({title(self.dataset)})"
 
     @property
     def quantity_name(self) -> str:
@@ -449,11 +448,6 @@ def moved(side: Side, recipe: str) -> Side:
     return tuple(replace(cell, recipe=recipe) for cell in side if cell.recipe == CORE)
 
 
-def titled(dataset: str) -> str:
-    """Write a dataset's name for readers."""
-    return DATASETS.get(dataset, dataset)
-
-
 def contrast(first: Side, second: Side) -> str:
     """Say which two sides are compared: their rates, or their recipes where these differ."""
     ours, theirs = recipes(first), recipes(second)
@@ -479,7 +473,7 @@ def rates(side: Side) -> str:
 
 def on_datasets(side: Side) -> str:
     """Name the datasets of a side."""
-    return listed(titled(name) for name in dict.fromkeys(cell.dataset for cell in side))
+    return listed(title(name) for name in dict.fromkeys(cell.dataset for cell in side))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stages.common.errors import reading
-from stages.common.tables import OUTCOMES, read_table
+from stages.common.tables import OUTCOMES, last_layer, read_table
 
 REPRO = "dvc repro audit/dvc.yaml"
 """The command that recreates the tables."""
@@ -71,7 +71,7 @@ def networks(folder: Path) -> pd.DataFrame:
         UserError: The table is absent or damaged.
     """
     table = read(folder / "networks.csv", NETWORKS)
-    return table.assign(feature_sparsity=table[last_layer(table)])
+    return table.assign(feature_sparsity=table[last_layer(table, "feature_sparsity")])
 
 
 def epochs(folder: Path) -> pd.DataFrame:
@@ -90,11 +90,6 @@ def failure(folder: Path) -> pd.DataFrame:
         UserError: The table is absent or damaged.
     """
     return read(folder / "failure.csv", FAILURE)
-
-
-def last_layer(table: pd.DataFrame) -> str:
-    """Name the column with the active features of the last hidden layer."""
-    return max(_layers(table), key=lambda name: int(name.rpartition("_")[2]))
 
 
 def _layers(table: pd.DataFrame) -> list[str]:

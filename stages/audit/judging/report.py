@@ -9,7 +9,7 @@ import pandas as pd
 from stages.audit.judging import published
 from stages.audit.judging.changes import Change
 from stages.audit.judging.claims import SEEDS
-from stages.audit.judging.comparisons import ARM_NAMES, listed, titled
+from stages.audit.judging.comparisons import ARM_NAMES, listed
 from stages.audit.judging.evidence import Evidence
 from stages.audit.judging.rounding import rounding, sentence
 from stages.audit.judging.rungs import CORE, RUNGS, named
@@ -26,6 +26,7 @@ from stages.audit.judging.sentences import (
 )
 from stages.audit.judging.tested import Bounded, Counted, Ranked, Stated, Tested
 from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, networks_needed
+from stages.common.datasets import title
 
 INTRODUCTION = """\
 # The published claims, judged
@@ -168,7 +169,7 @@ def scope(evidence: Evidence) -> str:
     core = evidence.networks[evidence.networks["recipe"] == CORE]
     per_cell = core.groupby(["dataset", "learning_rate"]).size()
     fewest = int(per_cell.min()) if len(per_cell) else 0
-    names = [titled(str(name)) for name in evidence.networks["dataset"].unique()]
+    names = [title(str(name)) for name in evidence.networks["dataset"].unique()]
     text = SCOPE.format(datasets=listed(names), networks=len(evidence.networks), per_cell=fewest)
     return (PROVISIONAL.format(seeds=fewest) if fewest < SEEDS else "") + text
 
@@ -232,7 +233,7 @@ def ends(evidence: Evidence) -> str:
     for dataset in networks["dataset"].unique():
         for recipe in order:
             here = networks[(networks["dataset"] == dataset) & (networks["recipe"] == recipe)]
-            row = {"dataset": titled(str(dataset)), "recipe": named(recipe)}
+            row = {"dataset": title(str(dataset)), "recipe": named(recipe)}
             for rate, cell in here.groupby("learning_rate"):
                 row[f"{rate:g}"] = f"{int((cell['outcome'] == 'lost').sum())} of {len(cell)}"
             rows.append(row)
@@ -246,7 +247,7 @@ def mechanism_losses(networks: pd.DataFrame) -> str:
         return ""
     told = [
         f"{(cell['outcome'] == 'lost').sum()} of {len(cell)} at {ARM_NAMES[str(arm)]} "
-        f"({titled(str(dataset))})"
+        f"({title(str(dataset))})"
         for (arm, dataset), cell in arms.groupby(["recipe", "dataset"], sort=False)
         if (cell["outcome"] == "lost").any()
     ]
@@ -279,7 +280,7 @@ def failures(table: pd.DataFrame) -> str:
         times = "–" if row["recipe"] == CORE else _estimated(row, "times_core", ".2f")
         rows.append(
             {
-                "dataset": titled(str(row["dataset"])),
+                "dataset": title(str(row["dataset"])),
                 "recipe": named(str(row["recipe"])),
                 "lost": f"{row['lost']:.0f} of {row['networks']:.0f}",
                 **{f"{p} % lost": _estimated(row, f"rate_{p}", ".3g") for p in (10, 50, 90)},
@@ -313,7 +314,7 @@ def reproduction(evidence: Evidence) -> str:
             reach = " to ".join(dict.fromkeys(f"{end:.2f}" for end in (finite.min(), finite.max())))
             rows.append(
                 {
-                    "dataset": titled(dataset),
+                    "dataset": title(dataset),
                     "rate": f"{rate:g}",
                     "notebook": "nan" if output is None else f"{100 * output:.2f} %",
                     "end non-finite here": f"{int(broken.sum())} of {len(cell)}",

@@ -9,6 +9,7 @@ from stages.audit.judging import statistics
 from stages.audit.judging.statistics import POWER, Effect
 from stages.audit.judging.tested import Bounded, Ranked, Scale, Stated, Tested
 from stages.audit.judging.verdicts import Judged, Member, Verdict, corrected, deciding
+from stages.common.tables import written
 
 MANY = 1000
 """Above this many networks per cell, sentences only say that more are needed."""
@@ -21,7 +22,7 @@ OTHERS_NEVER = "most of the others never get there"
 def number(value: float, scale: Scale) -> str:
     """Write an effect, in the unit of its scale."""
     # Round to the six digits of claims.csv first: a reader who rounds its numbers gets the same.
-    value = float(f"{value:.6g}")
+    value = float(written(value))
     if scale.unit == "factor":
         return {np.inf: NEVER, 0.0: OTHERS_NEVER}.get(value, f"× {value:.2f}")
     if np.isinf(value):
