@@ -207,7 +207,9 @@ def test_when_a_seed_dies_dvc_metrics_diff_says_so(project: Path) -> None:
     begin(project)
     call(project, "dvc", "init", "--quiet")
     candidate = project / "metrics" / "runs" / "digits" / "candidate" / "networks.csv"
-    change(candidate, outcome=["trained", "trained", "trained", "lost"])
+    when = {"lost_epoch": 2, "lost_step": 44, "lost_how": "exploded"}
+    last = {name: [None, None, None, value] for name, value in when.items()}
+    change(candidate, outcome=["trained", "trained", "trained", "lost"], **last)
     aggregate.main()
     table = call(project, "dvc", "metrics", "diff", "--md").strip().splitlines()
     assert [[cell.strip() for cell in line.split("|")[2:-1]] for line in table[2:]] == [
@@ -275,6 +277,30 @@ def test_rows_that_are_not_those_of_the_run_are_refused(
         f"metrics/runs/digits/1/{table}.csv is damaged (it lacks rows, has some twice, or has "
         f"those of other networks): recreate it with: dvc repro --force --single-item "
         f"record@digits-1"
+    )
+    assert made(project) == {}
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("asleep,,,", "outcome is not one of trained, undertrained, lost"),
+        (",,,", "outcome is not one of trained, undertrained, lost"),
+        ("lost,,7,exploded", "it does not say when or how a lost network was lost"),
+        ("lost,2,,exploded", "it does not say when or how a lost network was lost"),
+        ("lost,2,7,", "it does not say when or how a lost network was lost"),
+    ],
+)
+def test_a_network_that_ended_as_none_can_is_refused(project: Path, ending: str, told: str) -> None:
+    path = project / "metrics" / "runs" / "digits" / "1" / "networks.csv"
+    head, first, *rows = path.read_text("utf-8").splitlines()
+    seed, _, _, _, _, *others = first.split(",")
+    path.write_text("\n".join([head, ",".join([seed, ending, *others]), *rows, ""]), "utf-8")
+    with pytest.raises(UserError) as refusal:
+        aggregate.main()
+    assert str(refusal.value) == (
+        f"metrics/runs/digits/1/networks.csv is damaged ({told}): recreate it with: "
+        f"dvc repro --force --single-item record@digits-1"
     )
     assert made(project) == {}
 

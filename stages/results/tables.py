@@ -68,20 +68,31 @@ def gather(declared: AggregateParams, runs: Path) -> Iterator[StudyRun]:
                         f"{folder / 'run.json'} says {fact} {found} instead of {expected}: "
                         "recreate it with: dvc repro"
                     )
-            if table := next(_incomplete(measured), None):
+            if flaw := next(_flaws(measured), None):
+                table, told = flaw
                 command = run_files.remedy(folder, "record", "record_candidate")
                 raise UserError(
-                    f"{folder / table}.csv is damaged (it lacks rows, has some twice, or has those "
-                    f"of other networks): recreate it with: {command}"
+                    f"{folder / table}.csv is damaged ({told}): recreate it with: {command}"
                 )
             yield StudyRun(dataset, role, float(rate), measured)
 
 
-def _incomplete(measured: Measured) -> Iterator[str]:
-    """Name the tables whose rows are not those of the run's networks and epochs.
+def _flaws(measured: Measured) -> Iterator[tuple[str, str]]:
+    """Name the tables that cannot be those of the run's networks and epochs, and say why.
 
     A network is no longer measured once it has exploded. Every network is measured at epoch 0.
     """
+    lost = measured.networks["outcome"] == "lost"
+    if not measured.networks["outcome"].isin(OUTCOMES).all():
+        yield "networks", f"outcome is not one of {', '.join(OUTCOMES)}"
+    if measured.networks.loc[lost, ENDING].isna().any(axis=None):
+        yield "networks", "it does not say when or how a lost network was lost"
+    for table in _incomplete(measured):
+        yield table, "it lacks rows, has some twice, or has those of other networks"
+
+
+def _incomplete(measured: Measured) -> Iterator[str]:
+    """Name the tables that lack rows, or have some too many."""
     seeds, epochs = measured.facts["seeds"], measured.facts["epochs"]
     # Checked first: a damaged run.json may name so many epochs that the sets below fill the memory.
     if len(measured.history) != len(seeds) * epochs:
