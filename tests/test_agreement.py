@@ -53,6 +53,7 @@ QUANTITIES = [
 
 def test_every_quantity_of_every_rate_is_compared() -> None:
     found = compared(networks(0), networks(1))
+    assert set(found["table"]) == {"seeds"}
     assert found["cell"].tolist() == ["mnist grid 0.1"] * 7 + ["mnist grid 0.2"] * 7
     assert found["quantity"].tolist() == QUANTITIES * 2
     assert differing(found) == []
@@ -87,7 +88,7 @@ def test_a_cell_in_which_one_network_has_another_value_is_not_the_same(column: s
 
 @pytest.mark.parametrize("column", ["feature_sparsity_1", "sharpness"])
 def test_what_is_not_compared_may_differ_in_the_same_networks(column: str) -> None:
-    new = networks(0).assign(**{column: 0.5})
+    new = networks(0).assign(**{column: 0.5}).astype({"steps_to_threshold": float})
     assert all(cell.is_same() for cell in shared_cells({"seeds": (networks(0), new)}))
 
 
@@ -147,6 +148,12 @@ def test_values_that_are_missing_or_have_no_logarithm_are_left_out() -> None:
     found = compared(old, new)
     assert found["quantity"].tolist() == QUANTITIES
     assert found["p"].notna().all()
+
+
+def test_a_share_of_zero_is_a_value() -> None:
+    old, new = networks(0, rates=(0.1,)), networks(1, rates=(0.1,))
+    new["feature_sparsity_2"] = 0.0
+    assert differing(compared(old, new)) == [("mnist grid 0.1", "active features")]
 
 
 def test_the_last_hidden_layer_is_the_one_with_the_largest_number() -> None:
