@@ -145,9 +145,19 @@ def test_values_that_are_missing_or_have_no_logarithm_are_left_out() -> None:
     old, new = networks(0, rates=(0.1,)), networks(0, rates=(0.1,))
     new.loc[0, ["train_loss", "test_accuracy"]] = [0.0, np.nan]
     new.loc[1, ["train_loss", "test_accuracy"]] = np.inf
+    new.loc[2, ["train_loss", "test_accuracy"]] = -1.0
     found = compared(old, new)
     assert found["quantity"].tolist() == QUANTITIES
     assert found["p"].notna().all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_beyond_all_bounds_differs() -> None:
+    new = networks(0, rates=(0.1,)).assign(train_loss=1e308)
+    found = compared(networks(0, rates=(0.1,)).assign(train_loss=1e-300), new)
+    assert differing(found) == [("mnist grid 0.1", "training loss")]
+    change = found.set_index("quantity").loc["training loss", "change"]
+    assert change == "× inf (inf to inf)"
 
 
 def test_a_share_of_zero_is_a_value() -> None:

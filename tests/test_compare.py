@@ -188,7 +188,7 @@ def test_networks_and_values_that_are_missing_on_one_side_are_told(repository: P
     table.loc[3, "steps_to_threshold"] = 0
     write(repository, table)
     assert compare(repository, status=0).splitlines()[:6] == [
-        "Yes: workspace agrees with HEAD.",
+        "Yes, as far as they can be compared: workspace agrees with HEAD.",
         "0 of 13 comparisons in 2 cells differ by more than seeds do.",
         "0 of 2 verdicts differ, 0 contradict.",
         "metrics/seeds.csv: in the cells compared HEAD has 16 networks, workspace 14.",
@@ -207,7 +207,7 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
     (repository / "metrics" / "audit").mkdir()
     networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
     assert compare(repository, status=0).splitlines() == [
-        "Yes: workspace agrees with HEAD.",
+        "Yes, as far as they can be compared: workspace agrees with HEAD.",
         "The networks of all 1 cells are the same, to the last digit.",
         "0 of 2 verdicts differ, 0 contradict.",
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
@@ -220,7 +220,7 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
 def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: Path) -> None:
     write(repository, networks(0), CLAIMS.replace("better,", "best,"))
     assert compare(repository, status=0).splitlines() == [
-        "Yes: workspace agrees with HEAD.",
+        "Yes, as far as they can be compared: workspace agrees with HEAD.",
         "The networks of all 2 cells are the same, to the last digit.",
         "0 of 1 verdicts differ, 0 contradict.",
         "metrics/claims.csv: only HEAD has better.",
@@ -231,7 +231,7 @@ def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: 
 def test_verdicts_by_the_rules_of_an_earlier_audit_are_not_compared(repository: Path) -> None:
     write(repository, networks(0), "claim,rung,verdict\nfaster,core,supported\n")
     assert compare(repository, status=0).splitlines() == [
-        "Yes: workspace agrees with HEAD.",
+        "Yes, as far as they can be compared: workspace agrees with HEAD.",
         "The networks of all 2 cells are the same, to the last digit.",
         "0 of 0 verdicts differ, 0 contradict.",
         "metrics/claims.csv was not compared: workspace has none to compare.",
@@ -270,6 +270,7 @@ def test_tables_without_a_rate_in_common_are_refused(repository: Path) -> None:
 
 DAMAGES = {
     "it is empty": lambda _: b"",
+    "it holds no network": lambda text: text.splitlines()[0],
     "it lacks the columns seed": lambda text: text.replace(b"seed", b"seat", 1),
     "it lacks the columns outcome": lambda text: text.replace(b"outcome", b"income", 1),
     "could not convert string to float: 'O.1'": lambda text: text.replace(b",0.1,", b",O.1,"),

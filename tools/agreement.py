@@ -141,13 +141,15 @@ def shared_cells(tables: Tables) -> list[Cell]:
 def values_of(quantity: Quantity, table: pd.DataFrame) -> pd.Series:
     """Take a quantity of the networks that trained, without those that have no usable value.
 
-    A usable value is finite, and positive if the quantity is compared as a ratio.
+    A usable value is finite and positive, or a share from 0 to 1.
     """
     column = last_layer(table, quantity.column)
     trained = table["outcome"] == "trained"
     values: pd.Series = table.reindex(columns=[column]).loc[trained, column]
-    values = values[np.isfinite(values)]
-    return values[values > 0] if quantity.is_ratio else values
+    usable: pd.Series = (
+        np.isfinite(values) & (values > 0) if quantity.is_ratio else values.between(0, 1)
+    )
+    return values[usable]
 
 
 def missing_values(quantity: Quantity, table: pd.DataFrame) -> int:
@@ -201,9 +203,10 @@ def compare_values(
     sides = [np.log(side) if quantity.is_ratio else side for side in (old, new)]
     difference, low, high, p = welch(sides[0], sides[1], level)
     if quantity.is_ratio:
-        times = [f"{math.exp(value):.3g}" for value in (difference, low, high)]
+        with np.errstate(over="ignore"):  # beyond the largest number, a ratio is infinite
+            times = [f"{value:.3g}" for value in np.exp([difference, low, high])]
         change = "× {} ({} to {})".format(*times)
-        shown = [f"{math.exp(side.mean()):.4g}" for side in sides]
+        shown = [f"{np.exp(side.mean()):.4g}" for side in sides]
     else:
         points = [f"{100 * value:+.2f}" for value in (difference, low, high)]
         change = "{} points ({} to {})".format(*points)

@@ -165,7 +165,8 @@ def report(old: Version, new: Version, networks: Compared, told: pd.DataFrame) -
     turned = told[told["old"] != told["new"]]
     contradictory = turned[turned[["old", "new"]].isin(DECIDED).all(axis=1)]
     agree = differing.empty and contradictory.empty
-    answer = "Yes: {} agrees with {}." if agree else "No: {} does not agree with {}."
+    yes = "Yes, as far as they can be compared" if networks.notes else "Yes"
+    answer = f"{yes}: {{}} agrees with {{}}." if agree else "No: {} does not agree with {}."
     lines = [
         answer.format(new.name, old.name),
         counted(networks),

@@ -86,10 +86,12 @@ def networks(path: Path) -> pd.DataFrame:
     """Read a table of networks.
 
     Raises:
-        ValueError: It lacks a column or a value, or holds text where numbers belong, an unknown
-            outcome or a network twice.
+        ValueError: It lacks networks, a column or a value, or holds text where numbers belong, an
+            unknown outcome or a network twice.
     """
     table = read_table(path, NEEDED, more=True)
+    if table.empty:
+        raise ValueError("it holds no network")
     check_numbers(table, TEXTS)
     for name in cell_columns(table):
         if table[name].isna().any():
