@@ -36,8 +36,9 @@ NAME_GAP = 1.38
 OWN_RATE = "network === null || indexof(network, datum.rate + ', ') === 0"
 """The name of a network begins with that of its rate."""
 CAPTION = (
-    "A line is one network. It stops at the last epoch before the network breaks down; the × "
-    "above marks when it did: one between 2 and 3 lies in epoch 3. Accuracy is spaced by the "
+    "A line is one network. It stops at the last epoch before the network is lost; the × above "
+    "marks when it was: one between 2 and 3 lies in epoch 3. That is the step of its burst, if it "
+    "had one; accuracy may have fallen before. Accuracy is spaced by the "
     "logarithm of the error; loss, norm and sharpness have logarithmic axes. Training loss and "
     "gradient norm are means over an epoch's steps, the others are measured after it; epoch 0 is "
     "the start. Active features: the share of positive activations among the distinct units of "

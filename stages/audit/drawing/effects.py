@@ -27,7 +27,7 @@ ANY = "all"
 NOTES = {
     ("steps_to_threshold", ANY): ", steps to the upper threshold",
     ("steps_to_lower_threshold", ANY): ", steps to the lower threshold",
-    ("burst first", "lost"): ", share of the lost that broke down with a burst",
+    ("burst first", "lost"): ", share of the lost that had a burst",
     ("lost", "burst"): ", share lost of those with a burst",
     ("lost", ANY): ", share lost",
     ("learned", ANY): ", share that reach the threshold",

@@ -178,12 +178,13 @@ CLAIMS = (
         "exploding",
         "The cause: exploding gradients",
         "… and the cause is exploding gradients.",
-        "Core at 0.44 to 0.6. At least 80 % of the lost networks have to break down with a burst "
-        "(a gradient norm above 50). At least 80 % of the networks with a burst have to be lost, "
-        "and no trained network may have had one. At 0.48 and 0.6 clipping has to lose fewer. A "
-        "few trained networks with a burst leave the claim undecided. It is refuted if fewer than "
-        "80 % of the networks with a burst are lost, if fewer than 80 % of the breakdowns begin "
-        "with one, or if clipping does not save as many as the margin.",
+        "Core at 0.44 to 0.6. At least 80 % of the lost networks must have a burst (a gradient "
+        "norm above 50) when they break down or later. How much later is not asked: some had "
+        "decayed long before (docs/audit.md). At least 80 % of the networks with a burst have to "
+        "be lost, and no trained network may have had one. At 0.48 and 0.6 clipping has to lose "
+        "fewer. A few trained networks with a burst leave the claim undecided. It is refuted if "
+        "fewer than 80 % of the networks with a burst are lost, if fewer than 80 % of the lost "
+        "have one, or if clipping does not save as many as the margin.",
         (
             Bound("burst first", STEEP_CORE, MOST, among="lost"),
             Bound("lost", STEEP_CORE, MOST, among="burst", norm=BURST),

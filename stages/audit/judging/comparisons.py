@@ -57,7 +57,7 @@ Among = Literal["all", "lost", "burst"]
 EVENTS: Mapping[Event, str] = {
     "lost": "networks lost",
     "learned": "networks that reach the threshold",
-    "burst first": "lost networks whose breakdown begins with a burst",
+    "burst first": "lost networks with a burst",
 }
 
 
@@ -72,7 +72,7 @@ def happened(event: Event, networks: Networks) -> NDArray[np.bool_]:
 
 
 def burst(networks: Networks, norm: float) -> NDArray[np.bool_]:
-    """Tell which networks passed a gradient norm or broke down with a burst, (networks,)."""
+    """Tell which networks passed a gradient norm or had a burst when lost or later, (networks,)."""
     return (networks["peak_gradient_norm"] > norm) | happened("burst first", networks)
 
 
