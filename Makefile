@@ -29,7 +29,7 @@ demo: .venv/ready
 	python -m tools.demo .demo
 
 compare: .venv/ready
-	@python -m tools.compare "$$OLD" "$$NEW"
+	@python -m tools.compare -- "$$OLD" "$$NEW"
 
 bench: .venv/ready
 	python -m benchmarks.step

@@ -131,7 +131,10 @@ def copy_archives(source: type[MNIST], mirror: str, folder: Path) -> None:
 
 
 def _on_one_line(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+    """Write a text on one line, without the password or the query of an address in it."""
+    shown = re.sub(r"[^/\s:]*:[^/\s]*@", "", text)
+    shown = re.sub(r"(https?://[^\s?]*)\?[^\s:]*", r"\1", shown)
+    return shown if shown.isprintable() else repr(shown)
 
 
 class MirrorError(Exception):
@@ -153,8 +156,7 @@ def download_archives(
             for (name, checksum), size in zip(source.resources, sizes, strict=True):
                 download(f"{mirror}{name}", checksum, size, folder / name, patience)
         except MirrorError as error:
-            # An address may hold a user's name and password, which do not belong in a log.
-            failures.append(re.sub(r"//[^/\s]*@", "//", f"{error}. "))
+            failures.append(f"{error}. ")
         else:
             return
     ways_on = WAYS_ON.format(folder=source.__name__, archive=source.resources[0][0])
@@ -214,7 +216,9 @@ async def _receive(url: str, size: int, target: Path, patience: float) -> None:
                 received += len(chunk)
                 piece += len(chunk)
                 if received > size:
-                    raise MirrorError(f"{url}: more than the archive's {size} bytes came")
+                    raise MirrorError(
+                        _on_one_line(f"{url}: more than the archive's {size} bytes came")
+                    )
                 if piece >= PIECE_KIB * 1024:
                     limit.reschedule(loop.time() + patience)
                     piece = 0

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import CompareMeans
 
-from tools.agreement import agreement, same_shares, shared_cells, welch
+from tools.agreement import agreement, same_shares, same_total, shared_cells, welch
 
 
 def networks(seed: int, rates: tuple[float, ...] = (0.1, 0.2), count: int = 8) -> pd.DataFrame:
@@ -54,8 +54,12 @@ QUANTITIES = [
 def test_every_quantity_of_every_rate_is_compared() -> None:
     found = compared(networks(0), networks(1))
     assert set(found["table"]) == {"seeds"}
-    assert found["cell"].tolist() == ["mnist grid 0.1"] * 7 + ["mnist grid 0.2"] * 7
-    assert found["quantity"].tolist() == QUANTITIES * 2
+    assert found["cell"].tolist() == [
+        *["mnist grid 0.1"] * 7,
+        *["mnist grid 0.2"] * 7,
+        *["all cells of seeds"] * 2,
+    ]
+    assert found["quantity"].tolist() == [*QUANTITIES * 2, "outcomes", "outcomes"]
     assert differing(found) == []
 
 
@@ -101,11 +105,12 @@ def test_a_loss_that_doubles_at_one_rate_is_found_there_alone() -> None:
     sides = [np.log(each.query("learning_rate == 0.2")["train_loss"]) for each in (old, new)]
     means = CompareMeans.from_data(sides[1], sides[0])
     difference = sides[1].mean() - sides[0].mean()
-    low, high = means.tconfint_diff(0.05 / len(found), usevar="unequal")
+    values = len(found) - 4  # the others are outcomes
+    low, high = means.tconfint_diff(0.025 / values, usevar="unequal")
     times = [f"{value:.3g}" for value in np.exp([difference, low, high])]
     assert row["change"] == "× {} ({} to {})".format(*times).replace("-", "−")
     assert row["p"] == pytest.approx(means.ttest_ind(usevar="unequal")[1])
-    assert row["corrected"] == pytest.approx(len(found) * row["p"])
+    assert row["corrected"] == pytest.approx(2 * values * row["p"])
     assert row["old_shown"] == f"{np.exp(sides[0].mean()):.4g}"
 
 
@@ -114,7 +119,7 @@ def test_a_difference_is_shown_in_percentage_points() -> None:
     old["test_accuracy"] = [0.97, 0.98] * 4
     new["test_accuracy"] = [0.95, 0.96] * 4
     row = compared(old, new).set_index("quantity").loc["test accuracy"]
-    reach = stats.t.ppf(1 - 0.05 / 7 / 2, df=14) * np.sqrt(2 * 0.005**2 / 7)
+    reach = stats.t.ppf(1 - 0.025 / 6 / 2, df=14) * np.sqrt(2 * 0.005**2 / 7)
     assert row["change"] == f"−2.00 points (−{2 + 100 * reach:.2f} to −{2 - 100 * reach:.2f})"
     assert (row["old_shown"], row["new_shown"]) == ("97.50 %", "95.50 %")
     assert row["differs"]
@@ -124,7 +129,10 @@ def test_networks_that_train_no_longer_are_found() -> None:
     new = networks(1)
     new.loc[new["learning_rate"] == 0.2, "outcome"] = "lost"
     found = compared(networks(0), new)
-    assert differing(found) == [("mnist grid 0.2", "outcomes")]
+    assert differing(found) == [
+        ("mnist grid 0.2", "outcomes"),
+        *[("all cells of seeds", "outcomes")] * 2,
+    ]
     row = found[found["differs"]].iloc[0]
     assert row["old_shown"] == "8 trained, 0 undertrained, 0 lost"
     assert row["new_shown"] == "0 trained, 0 undertrained, 8 lost"
@@ -138,7 +146,7 @@ def test_only_trained_networks_are_averaged_and_only_three_or_more_are_compared(
     assert "test accuracy" in compared(old, new)["quantity"].tolist()
     assert differing(compared(old, new)) == []
     new.loc[:5, "outcome"] = "lost"
-    assert compared(old, new)["quantity"].tolist() == ["outcomes"]
+    assert compared(old, new)["quantity"].tolist() == ["outcomes"] * 3
 
 
 def test_values_that_are_missing_or_have_no_logarithm_are_left_out() -> None:
@@ -147,7 +155,7 @@ def test_values_that_are_missing_or_have_no_logarithm_are_left_out() -> None:
     new.loc[1, ["train_loss", "test_accuracy"]] = np.inf
     new.loc[2, ["train_loss", "test_accuracy"]] = -1.0
     found = compared(old, new)
-    assert found["quantity"].tolist() == QUANTITIES
+    assert found["quantity"].tolist() == [*QUANTITIES, "outcomes", "outcomes"]
     assert found["p"].notna().all()
 
 
@@ -176,8 +184,9 @@ def test_the_last_hidden_layer_is_the_one_with_the_largest_number() -> None:
 def test_rates_and_columns_of_one_side_alone_are_not_compared() -> None:
     old = networks(0, rates=(0.1, 0.3)).drop(columns=["test_loss"])
     found = compared(old, networks(1))
-    assert found["cell"].unique().tolist() == ["mnist grid 0.1"]
-    assert found["quantity"].tolist() == [name for name in QUANTITIES if name != "test loss"]
+    assert found["cell"].unique().tolist() == ["mnist grid 0.1", "all cells of seeds"]
+    names = [name for name in QUANTITIES if name != "test loss"]
+    assert found["quantity"].tolist() == [*names, "outcomes", "outcomes"]
 
 
 @pytest.mark.parametrize("counts", [((8, 0), (5, 3)), ((3, 9), (7, 2)), ((0, 4), (0, 6))])
@@ -193,6 +202,40 @@ def test_three_classes_are_compared_by_the_test_of_freeman_and_halton() -> None:
     # Besides, (1, 2, 0) and (2, 0, 1) have three ways each.
     assert same_shares((2, 0, 1), (1, 2, 0)) == pytest.approx(8 / 20)
     assert same_shares((2, 1, 0), (1, 1, 1)) == 1
+
+
+def test_a_few_networks_lost_at_every_rate_are_found_together() -> None:
+    rates = tuple(rate / 10 for rate in range(1, 7))
+    old, new = networks(0, rates), networks(1, rates)
+    new.loc[new["seed"] < 3, "outcome"] = "lost"
+    found = compared(old, new)
+    assert differing(found) == [("all cells of seeds", "outcomes")] * 2
+    last = found[found["cell"] == "all cells of seeds"]
+    assert last["old_shown"].tolist() == ["48 of 48 trained", "0 of 48 lost"]
+    assert last["new_shown"].tolist() == ["30 of 48 trained", "18 of 48 lost"]
+    # In a cell, all three lost fall on one side with a probability of C(13, 5) / C(16, 8) = 0.1.
+    assert last["p"].tolist() == [pytest.approx(2 * 0.1**6)] * 2
+
+
+@pytest.mark.parametrize("counts", [(8, 8, 5, 8), (3, 12, 7, 9), (0, 4, 0, 6)])
+def test_a_single_stratum_is_compared_by_fisher_exact_test(
+    counts: tuple[int, int, int, int],
+) -> None:
+    have, size, other, other_size = counts
+    table = [[have, size - have], [other, other_size - other]]
+    assert same_total([counts]) == pytest.approx(stats.fisher_exact(table).pvalue)
+
+
+def test_strata_with_different_shares_do_not_make_groups_of_different_sizes_differ() -> None:
+    # Of all together, 11 of 20 and 11 of 40 have it; in each stratum, the shares are the same.
+    assert same_total([(10, 10, 5, 5), (1, 10, 4, 40)]) == pytest.approx(1)
+    assert same_total([(4, 4, 0, 4), (4, 4, 0, 4)]) == pytest.approx(2 / 70**2)
+
+
+def test_constants_of_groups_of_different_sizes_are_the_same() -> None:
+    # log 50 has another mean in the last digit over 18 values than over 19.
+    steps = np.log([50.0])
+    assert welch(pd.Series(np.repeat(steps, 19)), pd.Series(np.repeat(steps, 18)), 0.05)[3] == 1
 
 
 def test_values_without_any_spread_are_compared_by_how_they_fall_apart() -> None:

@@ -52,7 +52,7 @@ def with_doubled_loss() -> pd.DataFrame:
 def test_the_same_tables_agree(repository: Path) -> None:
     assert compare(repository, status=0) == (
         "Yes: workspace agrees with HEAD.\n"
-        "The networks of all 2 cells are the same, to the last digit.\n"
+        "In all 2 cells, all that is compared is the same to the last digit.\n"
         "0 of 2 verdicts differ, 0 contradict.\n"
     )
 
@@ -63,12 +63,12 @@ def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are
     write(repository, networks(1))
     answer, counts, told, _, *table = compare(repository, status=0).splitlines()
     assert answer == "Yes: workspace agrees with HEAD."
-    assert counts == "0 of 14 comparisons in 2 cells differ by more than seeds do."
+    assert counts == "0 of 16 comparisons in 2 cells differ by more than seeds do."
     assert told == "0 of 2 verdicts differ, 0 contradict."
     assert table[:9] == [
         "| quantity            |   comparisons |   differ |",
         "|:--------------------|--------------:|---------:|",
-        "| outcomes            |             2 |        0 |",
+        "| outcomes            |             4 |        0 |",
         "| validation accuracy |             2 |        0 |",
         "| test accuracy       |             2 |        0 |",
         "| training loss       |             2 |        0 |",
@@ -79,8 +79,8 @@ def test_other_networks_of_the_same_kind_agree_and_their_largest_differences_are
     assert table[10:12] == [
         "The 10 largest differences, the least probable first. A cell is one learning rate of one "
         "recipe on one dataset.",
-        "The intervals are simultaneous: all of them hold with 95% confidence; p is corrected for "
-        "the 14 comparisons (Holm).",
+        "The intervals are simultaneous: all of them hold with 97.5% confidence; p is corrected "
+        "for the number of comparisons (Holm).",
     ]
     assert len(table[15:]) == 10
 
@@ -89,7 +89,7 @@ def test_a_difference_that_seeds_do_not_explain_ends_with_status_1(repository: P
     write(repository, with_doubled_loss())
     answer, counts, *rest = compare(repository, status=1).splitlines()
     assert answer == "No: workspace does not agree with HEAD."
-    assert counts.startswith("1 of 14 comparisons in 2 cells differ")
+    assert counts.startswith("1 of 16 comparisons in 2 cells differ")
     assert "| training loss       |             2 |        1 |" in rest
     first = next(line for line in rest if line.startswith("| mnist grid"))
     assert first.startswith("| mnist grid 0.2 | training loss ")
@@ -107,7 +107,7 @@ def test_a_verdict_that_contradicts_the_other_is_listed_and_ends_with_status_1(
         ),
     )
     told = compare(repository, status=1)
-    assert told.startswith("No: workspace does not agree with HEAD.\nThe networks of all 2 ")
+    assert told.startswith("No: workspace does not agree with HEAD.\nIn all 2 cells, ")
     assert "1 of 2 verdicts differ, 1 contradict." in told
     assert told.endswith(
         "Verdicts that differ. Undecided contradicts nothing.\n\n"
@@ -129,7 +129,7 @@ def test_a_verdict_that_one_side_leaves_undecided_is_listed_and_decides_nothing(
     call(repository, "git", "commit", "--allow-empty", "--quiet", "--all", "--message", "First")
     write(repository, networks(0), claims[1])
     told = compare(repository, status=0)
-    assert told.startswith("Yes: workspace agrees with HEAD.\nThe networks of all 2 ")
+    assert told.startswith("Yes: workspace agrees with HEAD.\nIn all 2 cells, ")
     assert "1 of 2 verdicts differ, 0 contradict." in told
     assert [cell.strip() for cell in told.splitlines()[-1].split("|")[1:3]] == [
         "It is better.",
@@ -160,7 +160,7 @@ def test_make_compares_what_it_is_told(tmp_path: Path) -> None:
     assert call(repository, *make).startswith("Yes: workspace agrees with HEAD.\n")
     told = call(repository, *make, "OLD=first", "NEW=HEAD", status=2)
     assert told.startswith("No: HEAD does not agree with first.\n")
-    for odd in ("", "two words", "a'\""):
+    for odd in ("", "two words", "a'\"", "-h"):
         told = call(repository, *make, f"OLD={odd}", status=2)
         assert told.startswith(f"error: git cannot read {odd!r} (no such revision): give a commit")
 
@@ -175,7 +175,7 @@ def test_tables_that_did_not_change_do_not_hide_what_did(repository: Path) -> No
     write(repository, table)
     assert compare(repository, status=1).splitlines()[:4] == [
         "No: workspace does not agree with HEAD.",
-        "1 of 1 comparisons in 1 cells differ by more than seeds do. Not counted: 101 cells that "
+        "3 of 3 comparisons in 1 cells differ by more than seeds do. Not counted: 101 cells that "
         "hold the same networks on both sides.",
         "0 of 2 verdicts differ, 0 contradict.",
         "",
@@ -189,7 +189,7 @@ def test_networks_and_values_that_are_missing_on_one_side_are_told(repository: P
     write(repository, table)
     assert compare(repository, status=0).splitlines()[:6] == [
         "Yes, as far as they can be compared: workspace agrees with HEAD.",
-        "0 of 13 comparisons in 2 cells differ by more than seeds do.",
+        "0 of 15 comparisons in 2 cells differ by more than seeds do.",
         "0 of 2 verdicts differ, 0 contradict.",
         "metrics/seeds.csv: in the cells compared HEAD has 16 networks, workspace 14.",
         "metrics/seeds.csv: test accuracy is missing for 0 trained networks of HEAD and 6 of "
@@ -208,7 +208,7 @@ def test_what_only_one_side_has_is_told_and_decides_nothing(repository: Path) ->
     networks(0).to_csv(repository / "metrics" / "audit" / "networks.csv", index=False)
     assert compare(repository, status=0).splitlines() == [
         "Yes, as far as they can be compared: workspace agrees with HEAD.",
-        "The networks of all 1 cells are the same, to the last digit.",
+        "In all 1 cells, all that is compared is the same to the last digit.",
         "0 of 2 verdicts differ, 0 contradict.",
         "metrics/seeds.csv: only HEAD has mnist grid 0.2.",
         "metrics/seeds.csv: only workspace has mnist grid 0.4.",
@@ -221,7 +221,7 @@ def test_a_claim_that_only_one_side_has_is_told_and_decides_nothing(repository: 
     write(repository, networks(0), CLAIMS.replace("better,", "best,"))
     assert compare(repository, status=0).splitlines() == [
         "Yes, as far as they can be compared: workspace agrees with HEAD.",
-        "The networks of all 2 cells are the same, to the last digit.",
+        "In all 2 cells, all that is compared is the same to the last digit.",
         "0 of 1 verdicts differ, 0 contradict.",
         "metrics/claims.csv: only HEAD has better.",
         "metrics/claims.csv: only workspace has best.",
@@ -232,7 +232,7 @@ def test_verdicts_by_the_rules_of_an_earlier_audit_are_not_compared(repository: 
     write(repository, networks(0), "claim,rung,verdict\nfaster,core,supported\n")
     assert compare(repository, status=0).splitlines() == [
         "Yes, as far as they can be compared: workspace agrees with HEAD.",
-        "The networks of all 2 cells are the same, to the last digit.",
+        "In all 2 cells, all that is compared is the same to the last digit.",
         "0 of 0 verdicts differ, 0 contradict.",
         "metrics/claims.csv was not compared: workspace has none to compare.",
     ]
@@ -305,7 +305,9 @@ def test_a_damaged_table_is_named(repository: Path, told: str) -> None:
             CLAIMS.replace("refuted", "refused"),
             "verdict is not one of supported, refuted, equivalent, undecided, not run",
         ),
-        (CLAIMS.replace("refuted", "supported", 1), "a claim has two verdicts"),
+        (CLAIMS.replace("refuted", "supported", 1), "a claim has no verdict, or two"),
+        (CLAIMS.replace("refuted", ""), "a claim has no verdict, or two"),
+        (CLAIMS.splitlines()[0], "a claim has no verdict, or two"),
         (CLAIMS.replace("verdict", "word"), "it lacks the columns verdict"),
     ],
 )
@@ -315,6 +317,32 @@ def test_a_damaged_table_of_claims_is_named(repository: Path, claims: str, told:
         f"error: metrics/claims.csv of workspace is damaged ({told}): recreate it with: make "
         "audit\n"
     )
+
+
+def test_a_revision_whose_table_git_has_lost_is_no_revision_without_it(repository: Path) -> None:
+    name = call(repository, "git", "rev-parse", "HEAD:metrics/seeds.csv").strip()
+    (repository / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    told = compare(repository, status=1)
+    assert told.startswith("error: git cannot read 'HEAD' (")
+    assert told.endswith("give a commit, a branch, a tag or workspace, in a clone of your own\n")
+    assert told.count("\n") == 1
+
+
+def test_a_link_to_nowhere_in_the_place_of_a_table_is_named(repository: Path) -> None:
+    (repository / "metrics" / "seeds.csv").unlink()
+    (repository / "metrics" / "seeds.csv").symlink_to("nowhere")
+    assert "seeds.csv of workspace is damaged (it is not a file)" in compare(repository, status=1)
+
+
+def test_no_room_for_the_files_of_a_revision_is_told(repository: Path) -> None:
+    ended = call(
+        repository,
+        *("sh", "-c", f"ulimit -f 0; {sys.executable} -m tools.compare | cat"),
+        PYTHONPATH=str(PROJECT),
+    )
+    assert ended.startswith("error: the files of HEAD cannot be copied to a temporary folder (")
+    assert ended.endswith("): free some space, or name another folder in TMPDIR\n")
+    assert ended.count("\n") == 1
 
 
 def test_a_folder_in_the_place_of_a_table_is_named(repository: Path) -> None:

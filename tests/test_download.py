@@ -176,9 +176,24 @@ def test_the_name_and_password_of_an_address_are_not_repeated(
     small: Mirror, address: str, scratch: Path
 ) -> None:
     small.archive(NAMES[0]).unlink()
-    secret = address.replace("//", "//reader:secret@")
-    told = cannot_be_downloaded(f"{address}/MNIST/{NAMES[0]}: 404 File not found")
-    assert refusal(small, secret, scratch) == told
+    secret = address.replace("//", "//reader:secret@") + "/?token=secret"
+    told = refusal(small, secret, scratch)
+    assert told.startswith(f"MNIST cannot be downloaded. {address}/: ")
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("mirror", "shown"),
+    [
+        ("ftp://reader:secret@host/x", "ftp://host/x"),
+        ("reader:secret@host", "host"),
+        ("//reader:secret@host", "//host"),
+    ],
+)
+def test_a_password_in_what_is_no_address_is_not_repeated(
+    small: Mirror, scratch: Path, mirror: str, shown: str
+) -> None:
+    assert refusal(small, mirror, scratch) == neither(shown)
 
 
 def test_an_archive_that_a_folder_lacks_is_refused_by_name(small: Mirror, scratch: Path) -> None:

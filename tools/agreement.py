@@ -4,13 +4,17 @@ A *cell* is one learning rate of one recipe on one dataset. In each cell that bo
 kinds of things are compared:
 
 - how many networks trained, were undertrained and were lost: the exact test of Fisher, Freeman and
-  Halton (1951);
+  Halton (1951). With few seeds, a single cell shows little; so how many trained and how many were
+  lost is compared over all cells of a table as well, by the exact form of the test of Cochran,
+  Mantel and Haenszel (Agresti, "Categorical Data Analysis", 2013, section 7.3);
 - accuracies, losses, steps and active features of the networks that trained: Welch's t-test (1947),
   which does not assume that both scatter alike. Losses and steps are compared as ratios, by their
   logarithms, because they scatter in proportion to their size.
 
 Many comparisons are made. Holm's correction (1979) limits the probability that any of them differs
-by chance to 5 %. The intervals are Bonferroni's: all of them hold together with 95 % confidence.
+by chance to 5 %: half of it for outcomes, half for values, because outcomes are few, and would not
+show among hundreds of values. The intervals are Bonferroni's: all of them hold together with 97.5 %
+confidence.
 Cells whose networks are the same on both sides are to be left out (`Cell.is_same`): there is
 nothing to find in them, and counting them would hide what the others show.
 
@@ -103,19 +107,66 @@ def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
 
     Returns:
         One row per comparison: table, cell, quantity; old_shown, new_shown and change, as text; p;
-        corrected, which is p after Holm's correction; differs, whether that is below 5 %.
+        corrected, which is p after the correction; differs, whether that is below 5 %.
     """
-    count = sum(1 + sum(1 for _ in cell.pairs()) for cell in cells)
+    count = sum(1 for cell in cells for _ in cell.pairs())
     rows: list[dict[str, Any]] = []
     for cell in cells:
         place = {"table": cell.table, "cell": cell.name}
         rows.append(place | compare_outcomes(cell.old["outcome"], cell.new["outcome"]))
         for quantity, before, after in cell.pairs():
-            rows.append(place | compare_values(quantity, before, after, LEVEL / count))
+            rows.append(place | compare_values(quantity, before, after, LEVEL / 2 / count))
+    for table in dict.fromkeys(cell.table for cell in cells):
+        inside = [cell for cell in cells if cell.table == table]
+        rows += [compare_totals(table, inside, outcome) for outcome in ("trained", "lost")]
     found = pd.DataFrame(rows, columns=COMPARISON)
-    found["corrected"] = multipletests(found["p"], LEVEL, method="holm")[1] if rows else []
-    found["differs"] = found["corrected"] < LEVEL
+    of_outcomes = found["quantity"] == OUTCOME
+    for half in (of_outcomes, ~of_outcomes):
+        if half.any():
+            corrected = 2 * multipletests(found.loc[half, "p"], LEVEL / 2, method="holm")[1]
+            found.loc[half, "corrected"] = np.minimum(corrected, 1)
+    found["differs"] = found.get("corrected", found["p"]) < LEVEL
     return found
+
+
+def compare_totals(table: str, cells: Sequence[Cell], outcome: str) -> dict[str, Any]:
+    """Compare how many networks ended in one way, over all cells of a table."""
+    ended = [(cell.old["outcome"] == outcome, cell.new["outcome"] == outcome) for cell in cells]
+    shown = [
+        f"{sum(map(sum, side))} of {sum(map(len, side))} {outcome}"
+        for side in zip(*ended, strict=True)
+    ]
+    return {
+        "table": table,
+        "cell": f"all cells of {table}",
+        "quantity": OUTCOME,
+        "old_shown": shown[0],
+        "new_shown": shown[1],
+        "change": "",
+        "p": same_total([(sum(old), len(old), sum(new), len(new)) for old, new in ended]),
+    }
+
+
+def same_total(strata: Sequence[tuple[int, int, int, int]]) -> float:
+    """Test whether two groups have the same share of something in all strata.
+
+    Args:
+        strata: Of each, how many of the first group have it, how many there are, and the same of
+            the second group.
+
+    Returns:
+        The probability, with the totals of every stratum given, of a sum over the second group's
+        counts that is no more probable than the one found. Such a sum is one of independent
+        hypergeometric variables.
+    """
+    probabilities = np.ones(1)
+    for have, size, other_have, other_size in strata:
+        counts = np.arange(other_size + 1)
+        drawn = stats.hypergeom.pmf(counts, size + other_size, have + other_have, other_size)
+        probabilities = np.convolve(probabilities, drawn)
+    observed = probabilities[sum(other_have for *_, other_have, _ in strata)]
+    # Rounding must not exclude counts that are equally probable.
+    return min(1.0, float(probabilities[probabilities <= observed * (1 + 1e-9)].sum()))
 
 
 def cell_columns(table: pd.DataFrame) -> list[str]:
@@ -231,8 +282,11 @@ def welch(old: pd.Series, new: pd.Series, level: float) -> tuple[float, float, f
     """
     difference = float(new.mean() - old.mean())
     if old.nunique() == new.nunique() == 1:
+        # The means of equal values can differ in the last bit, where groups differ in size.
+        if old.iloc[0] == new.iloc[0]:
+            return 0.0, 0.0, 0.0, 1.0
         apart = 2 / math.comb(len(old) + len(new), len(old))
-        return difference, difference, difference, apart if difference else 1.0
+        return difference, difference, difference, apart
     with warnings.catch_warnings():
         # SciPy warns where the values of one side are all alike, which is no harm.
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -193,7 +193,7 @@ def report(old: Version, new: Version, networks: Compared, told: pd.DataFrame) -
 def counted(networks: Compared) -> str:
     """Say how many comparisons were made, and how many differ."""
     if networks.found.empty:
-        return f"The networks of all {networks.cells} cells are the same, to the last digit."
+        return f"In all {networks.cells} cells, all that is compared is the same to the last digit."
     told = (
         f"{networks.found['differs'].sum()} of {len(networks.found)} comparisons in "
         f"{networks.cells - networks.same} cells differ by more than seeds do."
@@ -208,7 +208,7 @@ def explained(found: pd.DataFrame) -> str:
     return (
         f"The {min(SHOWN, len(found))} largest differences, the least probable first. A cell is "
         f"one learning rate of one recipe on one dataset.\nThe intervals are simultaneous: all of "
-        f"them hold with {1 - LEVEL:.0%} confidence; p is corrected for the {len(found)} "
+        f"them hold with {1 - LEVEL / 2:.1%} confidence; p is corrected for the number of "
         f"comparisons (Holm)."
     )
 

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.audit.judging.verdicts import Verdict
+from stages.common import lifetime
 from stages.common.errors import UserError, one_line
 from stages.common.tables import OUTCOMES, check_numbers, read_table
 from tools.agreement import cell_columns
@@ -62,7 +63,7 @@ class Version:
         """Find a file; None if there is none. If the block fails, say that it is damaged."""
         try:
             yield existing(self.folder / path)
-        except (OSError, TypeError, ValueError, YAMLError) as error:
+        except (OSError, TypeError, ValueError, LookupError, YAMLError) as error:
             told = remedy if self.name == WORKSPACE else "name another revision"
             raise UserError(
                 f"{path} of {self.name} is damaged ({one_line(error)}): {told}"
@@ -75,7 +76,7 @@ def existing(path: Path) -> Path | None:
     Raises:
         ValueError: It is something else.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
     if not path.is_file():
         raise ValueError("it is not a file")
@@ -107,16 +108,15 @@ def claims(path: Path) -> pd.DataFrame | None:
     """Read the table of claims; None if its verdicts, one per recipe, follow earlier rules.
 
     Raises:
-        ValueError: It lacks a column, a verdict is unknown, or a claim has two.
+        ValueError: It lacks a column, a verdict is unknown, or a claim has none or two.
     """
     if "rung" in read_table(path, {}, more=True):
         return None
     table = read_table(path, NEEDED_OF_CLAIMS, more=True)
-    told = table.dropna(subset="verdict")
-    if not told["verdict"].isin([*Verdict]).all():
+    if not table["verdict"].dropna().isin([*Verdict]).all():
         raise ValueError(f"verdict is not one of {', '.join(Verdict)}")
-    if (told.groupby("claim")["verdict"].nunique() > 1).any():
-        raise ValueError("a claim has two verdicts")
+    if table.empty or (table.groupby("claim")["verdict"].nunique() != 1).any():
+        raise ValueError("a claim has no verdict, or two")
     return table
 
 
@@ -132,19 +132,44 @@ def version(name: str) -> Iterator[Version]:
         return
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found.returncode or not name:
-        reason = one_line(found.stderr.decode(errors="replace")) or "no such revision"
-        raise UserError(
-            f"git cannot read {name!r} ({reason}): give a commit, a branch, a tag or {WORKSPACE}, "
-            f"in a clone of your own"
-        )
-    with TemporaryDirectory() as folder:
-        for path in (*NETWORKS, CLAIMS, PARAMETERS):
-            shown = _git("show", f"{name}:./{path}")
-            if not shown.returncode:
-                target = Path(folder, path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(shown.stdout)
-        yield Version(name, Path(folder))
+        raise _unreadable(name, found)
+    commit = found.stdout.decode().strip()
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            lifetime.scratch.add(folder)
+            for path in (*NETWORKS, CLAIMS, PARAMETERS):
+                _copy(name, commit, path, folder / path)
+        except OSError as error:
+            raise UserError(
+                f"the files of {name} cannot be copied to a temporary folder ({error.strerror}): "
+                f"free some space, or name another folder in TMPDIR"
+            ) from None
+        yield Version(name, folder)
+
+
+def _copy(name: str, commit: str, path: str, target: Path) -> None:
+    """Copy a file of a commit, if it has one.
+
+    Raises:
+        UserError: git cannot read it.
+    """
+    listed = _git("ls-tree", commit, f"./{path}")
+    if not (listed.returncode or listed.stdout):
+        return
+    shown = _git("show", f"{commit}:./{path}")
+    if shown.returncode:
+        raise _unreadable(name, shown)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(shown.stdout)
+
+
+def _unreadable(name: str, ended: subprocess.CompletedProcess[bytes]) -> UserError:
+    reason = one_line(ended.stderr.decode(errors="replace")) or "no such revision"
+    return UserError(
+        f"git cannot read {name!r} ({reason}): give a commit, a branch, a tag or {WORKSPACE}, "
+        f"in a clone of your own"
+    )
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
