@@ -9,10 +9,12 @@ from pathlib import Path
 
 from dvc.config import Config
 from dvc.exceptions import DvcException
+from dvc.rwlock import SCHEMA as RWLOCK_SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.scm import SCM, SCMError
 from dvc.utils import strictyaml
 from ruamel.yaml.error import MarkedYAMLError
+from voluptuous import Invalid
 
 from stages.common.errors import UserError, one_line, run
 
@@ -70,8 +72,9 @@ def clear(rwlock: Path) -> None:
         UserError: It cannot be read or removed.
     """
     try:
-        content = rwlock.read_bytes()
-        if not _is_mapping(content):
+        if rwlock.exists() and not rwlock.is_file():
+            raise UserError(f"{rwlock} is not a file: remove it, then run again")
+        if not _is_whole(rwlock.read_bytes()):
             rwlock.unlink()
     except FileNotFoundError:
         return
@@ -81,11 +84,13 @@ def clear(rwlock: Path) -> None:
         ) from None
 
 
-def _is_mapping(content: bytes) -> bool:
+def _is_whole(content: bytes) -> bool:
+    """Tell whether this is what DVC writes."""
     try:
-        return isinstance(json.loads(content), dict)
-    except ValueError:
+        RWLOCK_SCHEMA(json.loads(content))
+    except (ValueError, Invalid, RecursionError):
         return False
+    return True
 
 
 def check_repository(folder: Path) -> None:
