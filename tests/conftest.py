@@ -1,7 +1,8 @@
 """What several test modules start from."""
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,21 @@ def folder(tmp_path: Path) -> Path:
     content["training"] |= {"epochs": 3, "batch_size": 8}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return tmp_path
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """Make a folder that may not be read, and become a user whom this stops: root is not."""
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        folder = Path(above) / "closed"
+        folder.mkdir(mode=0)
+        user = os.geteuid()
+        os.seteuid(user or 65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
 
 
 def built(folder: Path, name: str, build: Callable[[Path], None]) -> Path:

@@ -119,13 +119,13 @@ def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
     for table in dict.fromkeys(cell.table for cell in cells):
         inside = [cell for cell in cells if cell.table == table]
         rows += [compare_totals(table, inside, outcome) for outcome in ("trained", "lost")]
-    found = pd.DataFrame(rows, columns=COMPARISON)
+    found = pd.DataFrame(rows, columns=COMPARISON).assign(corrected=np.nan)
     of_outcomes = found["quantity"] == OUTCOME
     for half in (of_outcomes, ~of_outcomes):
         if half.any():
             corrected = 2 * multipletests(found.loc[half, "p"], LEVEL / 2, method="holm")[1]
             found.loc[half, "corrected"] = np.minimum(corrected, 1)
-    found["differs"] = found.get("corrected", found["p"]) < LEVEL
+    found["differs"] = found["corrected"] < LEVEL
     return found
 
 

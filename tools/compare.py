@@ -166,9 +166,9 @@ def report(old: Version, new: Version, networks: Compared, told: pd.DataFrame) -
     contradictory = turned[turned[["old", "new"]].isin(DECIDED).all(axis=1)]
     agree = differing.empty and contradictory.empty
     yes = "Yes, as far as they can be compared" if networks.notes else "Yes"
-    answer = f"{yes}: {{}} agrees with {{}}." if agree else "No: {} does not agree with {}."
+    no = f"No: {new.name} does not agree with {old.name}."
     lines = [
-        answer.format(new.name, old.name),
+        f"{yes}: {new.name} agrees with {old.name}." if agree else no,
         counted(networks),
         f"{len(turned)} of {len(told)} verdicts differ, {len(contradictory)} contradict.",
         *networks.notes,

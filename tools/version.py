@@ -137,7 +137,8 @@ def version(name: str) -> Iterator[Version]:
     with ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            lifetime.scratch.add(folder)
+            lifetime.scratch.add(folder)  # removed if this ends by a signal
+            stack.callback(lifetime.scratch.discard, folder)
             for path in (*NETWORKS, CLAIMS, PARAMETERS):
                 _copy(name, commit, path, folder / path)
         except OSError as error:
