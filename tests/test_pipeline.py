@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import GRID
-from tests.repositories import call, copied, ran, run
+from tests.repositories import begin, call, copied, ran, run
 from tools.demo import change_params, copy_project
 
 CANDIDATE = ["candidate@digits", "diagnose_candidate@digits", "record_candidate@digits"]
@@ -163,8 +163,11 @@ SHAPES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
-def test_any_network_goes_through_the_whole_pipeline(repository: Path, shape: str) -> None:
+def test_any_network_goes_through_the_whole_pipeline(tmp_path: Path, shape: str) -> None:
+    repository = tmp_path / "repository"
+    copy_project(Path(__file__).parent.parent, repository)
     change_params(repository, **(LEAST | SHAPES[shape]))
+    begin(repository)
     call(repository, "dvc", "repro")
     last_layer = len(SHAPES[shape]["network.hidden"])  # type: ignore[arg-type]
     seeds = pd.read_csv(repository / "metrics" / "seeds.csv")
