@@ -12,7 +12,7 @@ from stages.diagnostics.parameters import Outcome
 from stages.training.run_files import Run
 
 NAN, INF = float("nan"), float("inf")
-PER_EPOCH, EPOCHS, BATCH, WINDOW = 10, 3, 400, 4
+PER_EPOCH, EPOCHS, BATCH = 10, 3, 400
 STEPS = PER_EPOCH * EPOCHS
 RULE = Outcome(
     threshold_accuracy={"mnist": 0.9, "digits": 0.2}, trained_accuracy=0.5, burst_gradient_norm=50
