@@ -2,7 +2,8 @@
 
 import io
 import sys
-from contextlib import redirect_stdout
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pandas as pd
@@ -32,7 +33,13 @@ def write(repository: Path, table: pd.DataFrame, claims: str = CLAIMS) -> None:
 def compare(repository: Path, *revisions: str, status: int) -> str:
     """Compare within this process: importing the libraries anew would take seconds each time."""
     told = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(told):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(told),
+        redirect_stderr(told),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")  # a user would see them among the results
         patch.chdir(repository)
         patch.setattr(sys, "argv", ["compare", *revisions])
         with pytest.raises((SystemExit, UserError)) as ended:

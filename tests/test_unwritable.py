@@ -39,6 +39,13 @@ def errors(output: str) -> list[str]:
     return [line for line in output.splitlines() if " of " not in line or "error" in line]
 
 
+def everything(repository: Path) -> dict[str, Any]:
+    """Read what all stages leave, the page included, and list what lies beside it."""
+    beside = sorted(path.name for path in repository.iterdir())
+    page = (repository / "report.html").read_bytes()
+    return outcome(repository) | {"report.html": page, "beside": beside}
+
+
 def put_another_kind_there(target: Path) -> None:
     """Put a file in the place of a folder, a folder in that of a file."""
     target.rename(target.with_name("moved"))
@@ -54,7 +61,7 @@ def test_a_stage_that_cannot_write_says_so_and_loses_nothing(
 ) -> None:
     repository = copied(finished_audit, tmp_path / "repository")
     command, outputs = locked(repository, *one_per_module()[module])
-    expected = outcome(repository)
+    expected = everything(repository)
     # Blocks of 512 bytes: torchvision and joblib want to write a few, as a trial.
     blocks = 0 if module == "stages.check" else 1
     no_space = ("sh", "-c", f"ulimit -f {blocks} && {command}")
@@ -66,7 +73,7 @@ def test_a_stage_that_cannot_write_says_so_and_loses_nothing(
         ]
         for output in outputs
     ]
-    assert outcome(repository) == expected
+    assert everything(repository) == expected
 
     target = repository / outputs[0]
     put_another_kind_there(target)
@@ -77,4 +84,4 @@ def test_a_stage_that_cannot_write_says_so_and_loses_nothing(
 
     (target.unlink if is_file else target.rmdir)()
     target.with_name("moved").rename(target)
-    assert outcome(repository) == expected
+    assert everything(repository) == expected
