@@ -22,9 +22,10 @@ from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 from torchvision.datasets import MNIST
 
+from stages.archives import Archives, MirrorError, copy_archives, download, fetch_archives
 from stages.common.datasets import Published, load
 from stages.common.errors import UserError
-from stages.download import Archives, MirrorError, copy_archives, download, fetch_archives, main
+from stages.download import main
 
 PROJECT = Path(__file__).parent.parent
 NAMES = [name for name, _ in MNIST.resources]

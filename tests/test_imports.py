@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = ("distributed", "dvc", "matplotlib", "pandas", "scipy", "sklearn", "torch", "torchvision")
 IMPORTS = {
-    "stages.download": {"pandas", "scipy", "sklearn", "torch", "torchvision"},
+    "stages.download": {"pandas", "scipy", "sklearn"},
     "stages.preprocess": {"pandas", "scipy", "sklearn"},
     "stages.train": {"pandas", "torch"},
     "stages.diagnose": {"pandas", "torch"},

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from stages.common import lifetime
 from stages.common.errors import UserError, one_line
-from stages.training.device import make_deterministic
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -223,6 +222,9 @@ _worker: ContextVar[tuple[Callable[[Any], Any], MutableSequence[int]]] = Context
 def _begin_worker(work: Callable[[Any], Any], done: MutableSequence[int]) -> None:
     lifetime.end_with_parent()
     if not FORKS:  # a forked worker has the settings of its stage
+        # Imported only here, so that what shares this module need not import PyTorch.
+        from stages.training.device import make_deterministic  # noqa: PLC0415
+
         make_deterministic()
     _worker.set((work, done))
 
