@@ -128,12 +128,16 @@ def test_another_way_to_measure_retrains_nothing_of_the_audit(repository: Path) 
     assert would_run(repository) == sorted(cell for cell in cells if ":measure" in cell)
 
 
-@pytest.mark.slow
-def test_another_candidate_and_other_seeds_change_nothing_of_the_audit_but_its_page(
-    repository: Path,
-) -> None:
+def test_another_study_changes_nothing_of_the_audit_but_its_page(repository: Path) -> None:
+    """Other seeds and another candidate change every run, every diagnosis and every table."""
     change_params(repository, lr=0.25, seeds=[3])
-    call(repository, "dvc", "repro", "aggregate")
+    results = [repository / "data" / name for name in ("runs", "diagnostics")]
+    results += [path for path in (repository / "metrics").glob("*.csv") if path.stem != "claims"]
+    results += [repository / "metrics" / name for name in ("runs", "figures", "summary.json")]
+    for place in results:
+        for path in [place, *place.rglob("*")]:
+            if path.is_file():
+                path.write_bytes(path.read_bytes() + b" ")
     assert would_run(repository) == [f"{AUDIT}:report"]
 
 

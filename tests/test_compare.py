@@ -177,7 +177,7 @@ def test_make_compares_what_it_is_told(tmp_path: Path) -> None:
     assert call(repository, *make).startswith("Yes: workspace agrees with HEAD.\n")
     told = call(repository, *make, "OLD=first", "NEW=HEAD", status=2)
     assert told.startswith("No: HEAD does not agree with first.\n")
-    for odd in ("", "two words", "a'\"", "-h"):
+    for odd in ("", "two 'words\"", "-h"):
         told = call(repository, *make, f"OLD={odd}", status=2)
         assert told.startswith(f"error: git cannot read {odd!r} (no such revision): give a commit")
 

@@ -35,13 +35,11 @@ def is_training(repository: Path) -> bool:
 
 
 CASES = [
-    ("dvc", signal.SIGKILL),
-    ("stage", signal.SIGKILL),
-    ("worker", signal.SIGKILL),
     ("make", signal.SIGKILL),
+    ("dvc", signal.SIGKILL),
+    ("worker", signal.SIGKILL),
     ("group", signal.SIGINT),
     ("group", signal.SIGTERM),
-    ("group", signal.SIGHUP),
 ]
 
 

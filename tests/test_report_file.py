@@ -42,7 +42,9 @@ def test_the_same_tables_make_the_same_bytes_and_it_is_said_where_they_are(
     assert capsys.readouterr().out.splitlines() == told
 
 
-def test_a_reader_that_has_left_gets_no_complaint_and_a_full_disk_is_told(metrics: Path) -> None:
+def test_a_reader_that_has_left_gets_no_complaint_and_a_full_disk_is_told(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics"
+    write(fabricate(grid=(0.1,), seeds=(11,)), metrics)
     make = f"{sys.executable} -m stages.report_page {metrics} {metrics.parent}/page.html"
     environment = {"PYTHONPATH": str(PROJECT)}
     piped = f"{{ {make}; echo status $? >&2; }} | true"

@@ -10,8 +10,10 @@ import yaml
 
 from tests.repositories import PROJECT, call, clone_without_data, run
 
-LOCKS = ("dvc.lock", "audit/dvc.lock")
-CHECK = ("dvc", "repro", "--allow-missing", "--dry", "--all-pipelines")
+CHECK = ("dvc", "repro", "--allow-missing", "--dry")
+OF_BOTH = (*CHECK, "--all-pipelines")
+LOCKS = {"dvc.lock": CHECK, "audit/dvc.lock": OF_BOTH}
+"""A lock → the command that notices what is wrong in it."""
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +36,20 @@ def differences(clone: Path) -> dict[str, list[str]]:
 
 def test_no_stage_differs_from_the_one_that_made_the_results(clone: Path) -> None:
     """Where this fails, it names each stage and whether its code, data or results differ."""
-    told = run(clone, *CHECK).stdout
+    told = run(clone, *OF_BOTH).stdout
     assert "Data and pipelines are up to date." in told, differences(clone)
+
+
+def read(lock: Path) -> dict[str, Any]:
+    """Read a lock by the parser in C, which is much faster."""
+    return dict(yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
 
 
 def hashes() -> list[tuple[str, str, str]]:
     """List a lock, a stage and an output for every kind of stage."""
     kinds: dict[str, tuple[str, str, str]] = {}
     for lock in LOCKS:
-        content = yaml.safe_load((PROJECT / lock).read_text(encoding="utf-8"))
+        content = read(PROJECT / lock)
         for stage, entry in content["stages"].items():
             # Of a page that git does not keep, and on which nothing depends, a clone knows nothing.
             for out in entry.get("outs", []) if stage != "report" else []:
@@ -51,11 +58,12 @@ def hashes() -> list[tuple[str, str, str]]:
 
 
 def with_changed_hash(lock: Path, stage: str, path: str) -> None:
-    content: dict[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))
+    content = read(lock)
     for out in content["stages"][stage]["outs"]:
         if out["path"] == path:
             out["md5"] = "0" * 32 + out["md5"][32:]
-    lock.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    text = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False)
+    lock.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize(("lock", "stage", "path"), hashes())
@@ -65,7 +73,7 @@ def test_another_hash_of_an_output_is_noticed(
     before = (clone / lock).read_text(encoding="utf-8")
     with_changed_hash(clone / lock, stage, path)
     try:
-        told = run(clone, *CHECK).stdout
+        told = run(clone, *LOCKS[lock]).stdout
     finally:
         (clone / lock).write_text(before, encoding="utf-8")
     assert "Data and pipelines are up to date." not in told
