@@ -67,15 +67,12 @@ def judged(drawn: Evidence) -> list[Judged]:
 
 
 @pytest.fixture(scope="module")
-def rows(judged: list[Judged], drawn: Evidence) -> pd.DataFrame:
-    return claims_table(judged, drawn)
-
-
-@pytest.fixture(scope="module")
-def table(rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def table(
+    judged: list[Judged], drawn: Evidence, tmp_path_factory: pytest.TempPathFactory
+) -> pd.DataFrame:
     """Write claims.csv and read it back, as someone else would."""
     path = tmp_path_factory.mktemp("claims") / "claims.csv"
-    rows.to_csv(path, index=False, float_format="%.6g")
+    claims_table(judged, drawn).to_csv(path, index=False, float_format="%.6g")
     return pd.read_csv(path)
 
 
@@ -105,9 +102,10 @@ def test_every_comparison_of_core_decides(table: pd.DataFrame) -> None:
 
 
 def test_one_comparison_decides_and_halves_have_verdicts(
-    judged: list[Judged], rows: pd.DataFrame
+    judged: list[Judged], drawn: Evidence
 ) -> None:
-    rows = rows[rows["headline"] == 1].set_index("claim")
+    table = claims_table(judged, drawn)
+    rows = table[table["headline"] == 1].set_index("claim")
     assert rows["decides"].groupby("claim").sum().to_dict() == dict.fromkeys(BY_KEY, 1)
     for each in judged:
         mine = rows.loc[[each.claim.key]]
@@ -259,7 +257,10 @@ MEASURED = re.compile("p_|corrected_|effect|gain|probability|survivors|decides|v
 
 
 @pytest.mark.parametrize(("key", "place"), ROWS)
-def test_a_row_tells_what_is_compared(rows: pd.DataFrame, key: str, place: int) -> None:
+def test_a_row_tells_what_is_compared(key: str, place: int) -> None:
+    claim = BY_KEY[key]
+    there = evidence(TOLD, cells=cells_of(claim))
+    rows = claims_table(judge(there, [claim]), there)
     row = rows[(rows["claim"] == key) & (rows["headline"] == 1)].iloc[place].dropna().to_dict()
     told = {name: value for name, value in row.items() if not MEASURED.match(name)}
     expected = ROWS[key, place] | {"claim": key, "recipe": "core", "headline": 1}
@@ -270,7 +271,8 @@ def test_a_row_tells_what_is_compared(rows: pd.DataFrame, key: str, place: int) 
     assert told == expected
 
 
-def test_a_row_has_the_numbers_of_its_comparison(judged: list[Judged], rows: pd.DataFrame) -> None:
+def test_a_row_has_the_numbers_of_its_comparison(judged: list[Judged], drawn: Evidence) -> None:
+    rows = claims_table(judged, drawn)
     for each in judged:
         mine = rows[(rows["claim"] == each.claim.key) & (rows["headline"] == 1)]
         corrected = {
